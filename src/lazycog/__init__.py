@@ -1,0 +1,45 @@
+"""Write a lazy xarray/Dask raster into one Cloud-Optimized GeoTIFF, in a single pass.
+
+Importing registers the accessors ``DataArray.geo`` and ``Dataset.geo``.
+"""
+
+from lazycog._accessor import plan, to_cog
+from lazycog._options import CogOptions
+from lazycog._plan import CogPlan
+from lazycog._report import Report
+from lazycog._result import CogResult
+from lazycog._validate import validate
+from lazycog.errors import (
+    CapacityError,
+    CogError,
+    CogWarning,
+    DestinationExistsError,
+    InputError,
+    MissingExtraError,
+    OptionError,
+    SinkError,
+    SourceChangedError,
+    TileEncodeError,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CapacityError",
+    "CogError",
+    "CogOptions",
+    "CogPlan",
+    "CogResult",
+    "CogWarning",
+    "DestinationExistsError",
+    "InputError",
+    "MissingExtraError",
+    "OptionError",
+    "Report",
+    "SinkError",
+    "SourceChangedError",
+    "TileEncodeError",
+    "plan",
+    "to_cog",
+    "validate",
+]

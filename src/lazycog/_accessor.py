@@ -1,0 +1,489 @@
+"""The xarray side: ``.geo`` accessors, and what an xarray object says about a raster."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rioxarray  # noqa: F401 - registers .rio
+import xarray as xr
+from rioxarray.exceptions import RioXarrayError
+
+from lazycog import _write
+from lazycog._georef import IDENTITY, BandInfo, Description
+from lazycog._options import CogOptions
+from lazycog._plan import stored_dtype
+from lazycog._write import Raster
+from lazycog.errors import InputError, OptionError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from typing import Unpack
+
+    from affine import Affine
+
+    from lazycog._options import OptionDict
+    from lazycog._plan import CogPlan
+
+UNIFORMITY = 1e-3
+"""Largest departure of a coordinate from an even spacing, in pixels: float32 longitudes
+of a global 1 km grid stay below it."""
+MAX_DIMS = 3
+OWN_ATTRS = frozenset(
+    {
+        "_FillValue",
+        "missing_value",
+        "fill_value",
+        "nodata",
+        "scale_factor",
+        "add_offset",
+        "units",
+        "long_name",
+        "grid_mapping",
+        "coordinates",
+        "scales",
+        "offsets",
+        "descriptions",
+        "crs",
+        "transform",
+        "nodatavals",
+        "res",
+        "is_tiled",
+    }
+)
+"""Attributes that have a place of their own in the file, or that rasterio objects carry
+as a copy of it; the others become tags."""
+
+
+def to_cog(
+    raster: xr.DataArray | xr.Dataset,
+    dst: str | os.PathLike[str],
+    *,
+    compute: bool = True,
+    **options: Unpack[OptionDict],
+) -> Any:  # noqa: ANN401 - a CogResult, or a Delayed of one
+    """Write a lazy raster as one Cloud-Optimized GeoTIFF, in a single pass.
+
+    Parameters
+    ----------
+    raster : DataArray or Dataset
+        Dims (y, x), (band, y, x) or (y, x, band) under the names that rioxarray takes.
+        The variables of a Dataset become bands.
+    dst : path
+        Destination; its folder must exist and be seen by all workers.
+    compute : bool
+        False gives a :class:`dask.delayed.Delayed` of the whole write.
+    **options
+        Fields of :class:`lazycog.CogOptions`.
+
+    Returns
+    -------
+    CogResult or dask.delayed.Delayed
+        What was written, or what computes to it.
+
+    Raises
+    ------
+    InputError
+        The raster cannot be written as it is.
+    OptionError
+        An option is unknown, illegal, or contradicts another.
+    CapacityError
+        The file cannot be a classic TIFF as ``bigtiff=False`` asks.
+    SinkError
+        The destination cannot be written.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, pathlib, xarray as xr
+    >>> raster = xr.DataArray(np.eye(600, dtype="uint8"), dims=("y", "x"))
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> result = to_cog(raster, pathlib.Path(folder.name) / "eye.tif", progress=False)
+    >>> [level.width for level in result.levels]
+    [600, 300]
+    >>> folder.cleanup()
+    """
+    chosen = CogOptions.from_mapping(options)
+    return _write.write(as_raster(raster, chosen), dst, chosen, compute=compute)
+
+
+def plan(
+    raster: xr.DataArray | xr.Dataset, **options: Unpack[OptionDict]
+) -> CogPlan:
+    """Plan a write: levels, chunks, tasks, memory and size; nothing is computed.
+
+    Parameters
+    ----------
+    raster : DataArray or Dataset
+        As in :func:`to_cog`.
+    **options
+        Fields of :class:`lazycog.CogOptions`.
+
+    Returns
+    -------
+    CogPlan
+        Printable, with an HTML view in notebooks.
+
+    Raises
+    ------
+    InputError
+        The raster cannot be written as it is.
+    OptionError
+        An option is unknown, illegal, or contradicts another.
+    CapacityError
+        The file cannot be a classic TIFF as ``bigtiff=False`` asks.
+
+    Examples
+    --------
+    >>> import dask.array as da, xarray as xr
+    >>> raster = xr.DataArray(da.zeros((10980, 10980), "uint16"), dims=("y", "x"))
+    >>> [level.height for level in plan(raster).levels]
+    [10980, 5490, 2745, 1372, 686, 343]
+    """
+    chosen = CogOptions.from_mapping(options)
+    return _write.plan(as_raster(raster, chosen), chosen)
+
+
+def as_raster(raster: xr.DataArray | xr.Dataset, options: CogOptions) -> Raster:
+    """Read an xarray object: pixels as (band, row, col), and what they mean.
+
+    Parameters
+    ----------
+    raster : DataArray or Dataset
+        What to write.
+    options : CogOptions
+        Metadata given here goes before the raster's own.
+
+    Returns
+    -------
+    Raster
+        Lazy where the object is lazy.
+
+    Raises
+    ------
+    InputError
+        The object has no raster in it, or one that a GeoTIFF cannot hold.
+    """
+    if isinstance(raster, xr.Dataset):
+        found = _from_dataset(raster)
+    elif isinstance(raster, xr.DataArray):
+        found = _from_array(raster)
+    else:
+        raise InputError(
+            f"to_cog takes an xarray DataArray or Dataset, not {type(raster).__name__}; "
+            "wrap arrays: xarray.DataArray(array, dims=('y', 'x'))"
+        )
+    if not all(found.pixels.shape):
+        raise InputError(
+            f"the raster is empty: shape {found.pixels.shape} (band, row, col)"
+        )
+    return replace(found, description=_with_options(found.description, options))
+
+
+def _from_array(array: xr.DataArray) -> Raster:
+    y_dim, x_dim = _spatial_dims(array)
+    other = [dim for dim in array.dims if dim not in {y_dim, x_dim}]
+    if array.ndim > MAX_DIMS:
+        raise InputError(
+            f"a raster has 2 or 3 dims, this one has {array.ndim}: {array.dims}. Select "
+            "along the others first, for example .isel(time=0)"
+        )
+    band_dim = other[0] if other else None
+    ordered = array.transpose(*other, y_dim, x_dim)
+    pixels = ordered.data if other else ordered.data[np.newaxis]
+    bands = _bands(array, band_dim, int(pixels.shape[0]))
+    return Raster(pixels, _describe(array, y_dim, x_dim, bands))
+
+
+def _from_dataset(dataset: xr.Dataset) -> Raster:
+    names = [
+        name
+        for name in dataset.data_vars
+        if dataset[name].ndim >= MAX_DIMS - 1  # a grid mapping has no dims
+    ]
+    if not names:
+        raise InputError("the Dataset has no variable with two or more dims")
+    rasters = [_from_array(dataset[name]) for name in names]
+    dtypes = {str(name): each.description.dtype for name, each in zip(names, rasters, strict=True)}
+    if len(set(dtypes.values())) > 1:
+        raise InputError(
+            f"the variables have several dtypes: {dtypes}; one file holds one, so cast "
+            "first, for example dataset.astype('float32')"
+        )
+    sizes = {each.size for each in rasters}
+    places = {(each.description.crs_wkt, each.description.transform) for each in rasters}
+    if len(sizes) > 1 or len(places) > 1:
+        raise InputError(
+            "the variables do not share one grid (size, CRS and transform); align them "
+            "first, for example with .rio.reproject_match()"
+        )
+    nodata = {str(each.description.nodata) for each in rasters}
+    if len(nodata) > 1:
+        raise InputError(
+            f"the variables have several nodata values: {sorted(nodata)}; a GeoTIFF "
+            "holds one, so unify them first"
+        )
+    bands = tuple(
+        band if len(each.description.bands) > 1 else replace(band, description=str(name))
+        for name, each in zip(names, rasters, strict=True)
+        for band in each.description.bands
+    )
+    first = rasters[0].description
+    pixels = rasters[0].pixels
+    if len(rasters) > 1:
+        pixels = _stack([each.pixels for each in rasters])
+    tags = _tags(dataset.attrs)
+    return Raster(pixels, replace(first, bands=bands, tags=tags))
+
+
+def _stack(arrays: Sequence[Any]) -> Any:  # noqa: ANN401
+    variables = [xr.Variable(("band", "y", "x"), each) for each in arrays]
+    return xr.Variable.concat(variables, dim="band").data
+
+
+def _spatial_dims(array: xr.DataArray) -> tuple[Hashable, Hashable]:
+    try:
+        return array.rio.y_dim, array.rio.x_dim
+    except RioXarrayError as error:
+        raise InputError(
+            f"no spatial dims among {array.dims}: name them 'y' and 'x' (or latitude "
+            "and longitude), or call .rio.set_spatial_dims(x_dim=..., y_dim=...)"
+        ) from error
+
+
+def _bands(
+    array: xr.DataArray, band_dim: Hashable | None, count: int
+) -> tuple[BandInfo, ...]:
+    """Read what the object says about each band."""
+    attrs = {**array.attrs}
+    encoding = array.encoding if not _is_decoded(array) else {}
+    names = _per_band(attrs.get("long_name"), count, "long_name")
+    if band_dim is not None:
+        labels = _labels(array, band_dim)
+        names = [name or label for name, label in zip(names, labels, strict=True)]
+    elif names == [None] and array.name is not None:
+        names = [str(array.name)]
+    scales = attrs.get("scales", attrs.get("scale_factor", encoding.get("scale_factor")))
+    offsets = attrs.get("offsets", attrs.get("add_offset", encoding.get("add_offset")))
+    return tuple(
+        BandInfo(
+            description=None if name is None else str(name),
+            scale=1.0 if scale is None else float(scale),
+            offset=0.0 if offset is None else float(offset),
+            unit=None if unit is None else str(unit),
+        )
+        for name, scale, offset, unit in zip(
+            names,
+            _per_band(scales, count, "scale_factor"),
+            _per_band(offsets, count, "add_offset"),
+            _per_band(attrs.get("units"), count, "units"),
+            strict=True,
+        )
+    )
+
+
+def _is_decoded(array: xr.DataArray) -> bool:
+    """Whether xarray has applied scale and offset already: then they are not written."""
+    packed = array.encoding.get("dtype")
+    return packed is not None and np.dtype(packed) != array.dtype
+
+
+def _labels(array: xr.DataArray, band_dim: Hashable) -> list[str | None]:
+    """Give a name per band from the coordinate of the band dim."""
+    count = array.sizes[band_dim]
+    if band_dim not in array.coords:
+        return [None] * count
+    values = array.coords[band_dim].values
+    if values.dtype.kind in "iu" and str(band_dim) == "band":
+        return [None] * count  # plain band numbers say nothing
+    if values.dtype.kind == "M":
+        return [str(np.datetime_as_string(each, unit="auto")) for each in values]
+    return [str(each) for each in values]
+
+
+def _per_band(value: object, count: int, name: str) -> list[Any]:
+    """Spread a value over bands: one per band, or one for all."""
+    if isinstance(value, list | tuple | np.ndarray):
+        if len(value) != count:
+            raise InputError(
+                f"attribute {name} has {len(value)} values for {count} bands; give one "
+                "per band, or one for all"
+            )
+        return list(value)
+    return [value] * count
+
+
+def _describe(
+    array: xr.DataArray, y_dim: Hashable, x_dim: Hashable, bands: tuple[BandInfo, ...]
+) -> Description:
+    dtype = array.dtype.name
+    stored_dtype(dtype)
+    crs = array.rio.crs
+    nodata = array.rio.nodata
+    return Description(
+        dtype=dtype,
+        crs_wkt=None if crs is None else crs.to_wkt(),
+        transform=_transform(array, y_dim, x_dim),
+        nodata=_plain_number(nodata),
+        tags=_tags(array.attrs),
+        bands=bands,
+    )
+
+
+def _plain_number(value: Any) -> float | int | None:  # noqa: ANN401 - NumPy scalars
+    if value is None:
+        return None
+    number = value.item() if hasattr(value, "item") else value
+    return number if isinstance(number, int | float) else float(number)
+
+
+def _tags(attrs: Mapping[Hashable, Any]) -> dict[str, str]:
+    """Turn attributes into dataset tags, leaving out those with a place of their own."""
+    return {
+        str(name): _text(value)
+        for name, value in sorted(attrs.items(), key=lambda item: str(item[0]))
+        if name not in OWN_ATTRS and value is not None
+    }
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list | tuple | np.ndarray):
+        return ", ".join(str(each) for each in value)
+    return str(value)
+
+
+def _transform(
+    array: xr.DataArray, y_dim: Hashable, x_dim: Hashable
+) -> tuple[float, float, float, float, float, float]:
+    """Give the six numbers of the affine transform, from coordinates or GeoTransform."""
+    stored = array.rio._cached_transform()  # noqa: SLF001 - no public reader of it
+    for dim in (x_dim, y_dim):
+        if dim not in array.coords:
+            return _six(stored) if stored is not None else IDENTITY
+        _check_uniform(array, dim)
+        if array.sizes[dim] == 1 and stored is None:
+            raise InputError(
+                f"dim {dim!r} has a single coordinate, so its pixel size is not known; "
+                "say it with .rio.write_transform(transform)"
+            )
+    rotated = stored is not None and (stored.b != 0 or stored.d != 0)
+    if rotated:
+        return _six(stored)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _six(array.rio.transform(recalc=min(array.sizes[x_dim], array.sizes[y_dim]) > 1))
+
+
+def _six(transform: Affine) -> tuple[float, float, float, float, float, float]:
+    return tuple(float(each) for each in transform[:6])  # type: ignore[return-value]
+
+
+def _check_uniform(array: xr.DataArray, dim: Hashable) -> None:
+    """Refuse coordinates that no affine transform describes."""
+    values = array.coords[dim].values
+    if values.ndim != 1 or values.dtype.kind not in "iuf":
+        raise InputError(
+            f"the coordinate of dim {dim!r} must be 1-D numbers, not {values.dtype} with "
+            f"{values.ndim} dims"
+        )
+    if len(values) <= 2:  # noqa: PLR2004 - two points are always even
+        return
+    values = values.astype(np.float64)
+    step = (values[-1] - values[0]) / (len(values) - 1)
+    even = values[0] + step * np.arange(len(values))
+    departure = np.abs(values - even).max()
+    if not step or not departure <= UNIFORMITY * abs(step):
+        raise InputError(
+            f"the coordinate of dim {dim!r} is not evenly spaced (off by {departure:g} "
+            f"at a step of {step:g}); regrid it first, for example with .interp()"
+        )
+
+
+def _with_options(description: Description, options: CogOptions) -> Description:
+    """Let the caller's metadata go before the raster's own."""
+    count = description.count
+    columns: dict[str, tuple[str, Callable[[Any], Any]]] = {
+        "descriptions": ("description", lambda each: None if each is None else str(each)),
+        "scales": ("scale", float),
+        "offsets": ("offset", float),
+        "units": ("unit", lambda each: None if each is None else str(each)),
+        "band_tags": ("tags", lambda each: {str(k): _text(v) for k, v in each.items()}),
+    }
+    bands = list(description.bands)
+    for option, (name, convert) in columns.items():
+        given = getattr(options, option)
+        if given is None:
+            continue
+        if isinstance(given, str) or len(given) != count:
+            raise OptionError(
+                f"{option}={given!r}: give a list with one value per band, {count} here"
+            )
+        for index, value in enumerate(given):
+            bands[index] = replace(bands[index], **{name: convert(value)})
+    tags = {**description.tags, **_tags_option(options.tags)}
+    if any(not math.isfinite(x) for band in bands for x in (band.scale, band.offset)):
+        raise OptionError("scales and offsets must be finite numbers")
+    return replace(description, bands=tuple(bands), tags=tags)
+
+
+def _tags_option(tags: Mapping[str, Any] | None) -> dict[str, str]:
+    return {str(name): _text(value) for name, value in (tags or {}).items()}
+
+
+class _Geo:
+    """What both accessors do."""
+
+    def __init__(self, xarray_obj: Any) -> None:  # noqa: ANN401 - either kind
+        self._obj = xarray_obj
+
+    def to_cog(
+        self,
+        dst: str | os.PathLike[str],
+        *,
+        compute: bool = True,
+        **options: Unpack[OptionDict],
+    ) -> Any:  # noqa: ANN401 - a CogResult, or a Delayed of one
+        """Write as one Cloud-Optimized GeoTIFF; see :func:`lazycog.to_cog`."""
+        return to_cog(self._obj, dst, compute=compute, **options)
+
+    def plan(self, **options: Unpack[OptionDict]) -> CogPlan:
+        """Plan the write; see :func:`lazycog.plan`."""
+        return plan(self._obj, **options)
+
+
+@xr.register_dataarray_accessor("geo")
+class GeoDataArray(_Geo):
+    """``DataArray.geo``."""
+
+
+@xr.register_dataset_accessor("geo")
+class GeoDataset(_Geo):
+    """``Dataset.geo``."""
+
+
+def _spell_out(function: Any) -> None:  # noqa: ANN401 - any function
+    """Put every option into a signature, for help() and tab completion."""
+    signature = inspect.signature(function)
+    kept = [
+        each
+        for each in signature.parameters.values()
+        if each.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    spelled = [
+        inspect.Parameter(
+            each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=each.default,
+            annotation=each.type,
+        )
+        for each in fields(CogOptions)
+    ]
+    function.__signature__ = signature.replace(parameters=[*kept, *spelled])
+
+
+for _function in (to_cog, plan, _Geo.to_cog, _Geo.plan):
+    _spell_out(_function)

@@ -1,0 +1,498 @@
+"""The single-pass graph: the only module that knows Dask.
+
+Per chunk there are three tasks, four where a chunk needs pixels of its neighbours:
+
+* ``cut``       the thin strips of a block that neighbouring chunks need
+* ``encode``    every tile of the chunk's levels
+* ``summary``   the sizes and the handed-up pixels, without the encoded bytes
+* ``place``     the encoded bytes, to the position that the sizes give
+
+and per row of chunks: ``sizes`` (one per 32 chunks), ``row`` (prefix sums, chained from
+row to row) and ``placed``. Nothing depends on the number of tiles.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dask
+import dask.array
+import numpy as np
+from dask._task_spec import Task, TaskRef
+from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+from lazycog._encode import ChunkTask, EncodedChunk, Summary, encode_chunk
+from lazycog._grid import Span
+from lazycog._layout import (
+    RowPlacement,
+    RowSummary,
+    join_summaries,
+    place_row,
+    run_positions,
+)
+from lazycog._plan import SUMMARY_GROUP
+from lazycog.errors import SourceChangedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from lazycog._grid import Stage
+    from lazycog._plan import CogPlan
+    from lazycog.sinks.local import LocalSink
+
+Key = tuple[Any, ...]
+Slices = tuple[slice, slice, slice]
+THIN = 16
+"""Pieces up to a 16th of their block are cut together in one task, as copies, so that
+the block itself can be freed."""
+
+
+def as_lazy(pixels: Any, plan: CogPlan | None = None) -> Any:  # noqa: ANN401 - dask is untyped
+    """Turn a NumPy array into a Dask array; leave a Dask array as it is."""
+    if isinstance(pixels, dask.array.Array):
+        return pixels
+    side = plan.stages[0].chunk_size if plan else "auto"
+    # name=False: hashing the pixels would read them all
+    return dask.array.from_array(pixels, chunks=(-1, side, side), name=False)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Blocks that hold the pixels of a stage: the source's chunks or handed-up pieces."""
+
+    names: Callable[[tuple[int, int, int]], Key]
+    """Block index (band, row, col) -> key."""
+    bounds: tuple[tuple[int, ...], ...]
+    """Edges of the blocks on each axis (band, row, col)."""
+
+    def pieces(self, axis: int, wanted: Span) -> list[tuple[int, Span, Span]]:
+        """Give (block, span in the block, span in `wanted`) for a range of an axis."""
+        edges = self.bounds[axis]
+        first = int(np.searchsorted(edges, wanted.start, side="right")) - 1
+        result = []
+        for index in range(first, len(edges) - 1):
+            start, stop = edges[index], edges[index + 1]
+            low, high = max(start, wanted.start), min(stop, wanted.stop)
+            if low >= wanted.stop:
+                break
+            if low < high:
+                inside = Span(low - start, high - start)
+                target = Span(low - wanted.start, high - wanted.start)
+                result.append((index, inside, target))
+        return result
+
+    def shape(self, block: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Shape of a block."""
+        sides = [
+            edges[index + 1] - edges[index]
+            for edges, index in zip(self.bounds, block, strict=True)
+        ]
+        return sides[0], sides[1], sides[2]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a block that a chunk needs."""
+
+    block: tuple[int, int, int]
+    inside: Slices
+    """Where in the block."""
+    target: Slices
+    """Where in the chunk."""
+    volume: int
+
+
+def _slices(spans: Sequence[Span]) -> Slices:
+    first, second, third = (slice(span.start, span.stop) for span in spans)
+    return first, second, third
+
+
+def chunk_pieces(grid: Grid, task: ChunkTask) -> list[Piece]:
+    """Give the parts of blocks that together are a chunk with its halo."""
+    rows, cols = task.axes
+    wanted = (task.bands, rows.need[0], cols.need[0])
+    axes = [grid.pieces(axis, span) for axis, span in enumerate(wanted)]
+    return [
+        Piece(
+            block=(band[0], row[0], col[0]),
+            inside=_slices((band[1], row[1], col[1])),
+            target=_slices((band[2], row[2], col[2])),
+            volume=len(band[1]) * len(row[1]) * len(col[1]),
+        )
+        for band, row, col in itertools.product(*axes)
+    ]
+
+
+def pixels_of(block: Any) -> NDArray[np.generic]:  # noqa: ANN401 - two kinds of block
+    """Give the pixels of a block: a source chunk or a summary with handed-up pixels."""
+    if isinstance(block, Summary):
+        return np.asarray(block.pixels)
+    if isinstance(block, np.ma.MaskedArray):
+        raise TypeError(
+            "a chunk of the source is a numpy.ma.MaskedArray; fill it first, for "
+            "example dask.array.ma.filled(array, nodata)"
+        )
+    return np.asarray(block)
+
+
+def cut_task(block: Any, parts: tuple[Slices, ...]) -> tuple[NDArray[np.generic], ...]:  # noqa: ANN401
+    """Copy thin parts of a block, so that the block can be freed."""
+    pixels = pixels_of(block)
+    return tuple(pixels[part].copy() for part in parts)
+
+
+def part_task(block: Any, part: Slices) -> NDArray[np.generic]:  # noqa: ANN401
+    """Give a large part of a block."""
+    return pixels_of(block)[part]
+
+
+Assembly = tuple[tuple[Slices, int | None], ...]
+"""Per piece: where it goes, and which of several cut parts it is."""
+
+
+def encode_task(
+    task: ChunkTask,
+    assembly: Assembly | None,
+    *pieces: Any,  # noqa: ANN401 - blocks of either kind
+) -> EncodedChunk:
+    """Put a chunk together from its pieces and encode it."""
+    if assembly is None:
+        return encode_chunk(task, pixels_of(pieces[0]))
+    canvas = None
+    for (target, index), piece in zip(assembly, pieces, strict=True):
+        pixels = pixels_of(piece if index is None else piece[index])
+        if canvas is None:
+            canvas = np.empty(task.shape, dtype=pixels.dtype)
+        canvas[target] = pixels
+    if canvas is None:
+        canvas = np.empty(task.shape, dtype=task.encoding.dtype)
+    return encode_chunk(task, canvas)
+
+
+def summary_task(chunk: EncodedChunk) -> Summary:
+    """Leave the encoded bytes behind."""
+    return chunk.summary
+
+
+def sizes_task(*summaries: Summary) -> RowSummary:
+    """Join the sizes of neighbouring chunks."""
+    return join_summaries(summaries)
+
+
+def row_task(
+    first_plane: int, previous: RowPlacement | object, *parts: RowSummary
+) -> RowPlacement:
+    """Give the runs of a row of chunks their positions, behind the row above."""
+    ends = previous.ends if isinstance(previous, RowPlacement) else {}
+    return place_row(ends, parts, first_plane)
+
+
+def place_task(
+    sink: LocalSink,
+    task: ChunkTask,
+    lock: Any,  # noqa: ANN401 - anything with the context protocol
+    chunk: EncodedChunk,
+    placement: RowPlacement,
+) -> int:
+    """Write the runs of a chunk to their positions.
+
+    Returns
+    -------
+    int
+        Bytes written.
+    """
+    first_plane = task.bands.start if task.encoding.planes else 0
+    positions = run_positions(placement, task.stage, first_plane, task.col)
+    sections: dict[tuple[int, int], list[tuple[int, bytes]]] = {}
+    same = placement.checksums[task.col] == chunk.summary.checksum
+    for run in chunk.runs:
+        position, length = positions[run.level, run.plane, run.tile_row]
+        same = same and len(run.data) == length
+        sections.setdefault((run.level, run.plane), []).append((position, run.data))
+    if not same:
+        raise SourceChangedError(
+            f"the chunk at row {task.row}, col {task.col} of stage {task.stage.index} "
+            "was computed twice and gave different pixels, so nothing was written; "
+            "make the source deterministic (seed it), or persist it first"
+        )
+    for section, pieces in sections.items():
+        if lock is None:
+            sink.write(section, pieces)
+        else:
+            with lock:
+                sink.write(section, pieces)
+    return chunk.encoded_bytes
+
+
+def placed_task(*written: int) -> int:
+    """Say that a row of chunks is placed."""
+    return sum(written)
+
+
+class GraphBuilder:
+    """Collects the tasks of one write."""
+
+    def __init__(self, plan: CogPlan, sink: LocalSink, lock: Any, token: str) -> None:  # noqa: ANN401
+        self.plan = plan
+        self.sink = sink
+        self.lock = lock
+        self.token = token
+        self.tasks: dict[Any, Task] = {}
+        self.placements: list[Key] = []
+        self.placed: list[Key] = []
+
+    def key(self, name: str, *index: int) -> Key:
+        """Name a task of this write."""
+        return (f"cog-{name}-{self.token}", *index)
+
+    def add(self, key: Key, function: Callable[..., Any], *arguments: Any) -> Key:  # noqa: ANN401
+        """Add a task."""
+        self.tasks[key] = Task(key, function, *arguments)
+        return key
+
+    def add_stage(self, stage: Stage, grid: Grid, begin: Key) -> None:
+        """Add all tasks of a stage."""
+        chunks = {
+            (group, row, col): ChunkTask(stage, self.plan.encoding, group, row, col)
+            for group in range(stage.groups)
+            for row in range(stage.chunk_rows)
+            for col in range(stage.chunk_cols)
+        }
+        pieces = {index: chunk_pieces(grid, task) for index, task in chunks.items()}
+        thin = self._add_cuts(stage, grid, pieces)
+        for index, task in chunks.items():
+            self._add_encode(task, grid, pieces[index], thin, index)
+        for group, row in np.ndindex(stage.groups, stage.chunk_rows):
+            self._add_row(stage, chunks, group, row, begin)
+
+    def _add_cuts(
+        self,
+        stage: Stage,
+        grid: Grid,
+        pieces: dict[tuple[int, int, int], list[Piece]],
+    ) -> dict[tuple[tuple[int, int, int], tuple[int, ...]], tuple[Key, int]]:
+        """Add one task per block for all its thin parts."""
+        parts: dict[tuple[int, int, int], dict[tuple[int, ...], Slices]] = {}
+        for each in itertools.chain.from_iterable(pieces.values()):
+            if each.volume * THIN <= math.prod(grid.shape(each.block)):
+                inside = parts.setdefault(each.block, {})
+                inside[_hashable(each.inside)] = each.inside
+        found = {}
+        for block, inside in parts.items():
+            key = self.key(f"cut{stage.index}", *block)
+            self.add(
+                key, cut_task, TaskRef(grid.names(block)), tuple(inside.values())
+            )
+            for number, part in enumerate(inside):
+                found[block, part] = (key, number)
+        return found
+
+    def _add_encode(
+        self,
+        task: ChunkTask,
+        grid: Grid,
+        pieces: list[Piece],
+        thin: dict[Any, tuple[Key, int]],
+        index: tuple[int, int, int],
+    ) -> None:
+        stage = task.stage
+        references, assembly = [], []
+        for number, piece in enumerate(pieces):
+            cut = thin.get((piece.block, _hashable(piece.inside)))
+            if cut is not None:
+                references.append(TaskRef(cut[0]))
+                assembly.append((piece.target, cut[1]))
+                continue
+            name = grid.names(piece.block)
+            if piece.volume < math.prod(grid.shape(piece.block)):
+                name = self.add(
+                    self.key(f"part{stage.index}", *index, number),
+                    part_task,
+                    TaskRef(name),
+                    piece.inside,
+                )
+            references.append(TaskRef(name))
+            assembly.append((piece.target, None))
+        whole = len(pieces) == 1 and assembly[0][1] is None
+        encode = self.add(
+            self.key(f"encode{stage.index}", *index),
+            encode_task,
+            task,
+            None if whole else tuple(assembly),
+            *references,
+        )
+        self.add(
+            self.key(f"summary{stage.index}", *index), summary_task, TaskRef(encode)
+        )
+
+    def _add_row(
+        self,
+        stage: Stage,
+        chunks: dict[tuple[int, int, int], ChunkTask],
+        group: int,
+        row: int,
+        begin: Key,
+    ) -> None:
+        """Add sizes, positions and placement of a row of chunks."""
+        number = stage.index
+        parts = []
+        for first in range(0, stage.chunk_cols, SUMMARY_GROUP):
+            cols = range(first, min(first + SUMMARY_GROUP, stage.chunk_cols))
+            summaries = [
+                TaskRef(self.key(f"summary{number}", group, row, col)) for col in cols
+            ]
+            key = self.key(f"sizes{number}", group, row, first)
+            parts.append(TaskRef(self.add(key, sizes_task, *summaries)))
+        previous = self.key(f"row{number}", group, row - 1) if row else begin
+        first_plane = stage.bands(group).start if self.plan.encoding.planes else 0
+        placement = self.add(
+            self.key(f"row{number}", group, row),
+            row_task,
+            first_plane,
+            TaskRef(previous),
+            *parts,
+        )
+        written = [
+            self.add(
+                self.key(f"place{number}", group, row, col),
+                place_task,
+                self.sink,
+                chunks[group, row, col],
+                self.lock,
+                TaskRef(self.key(f"encode{number}", group, row, col)),
+                TaskRef(placement),
+            )
+            for col in range(stage.chunk_cols)
+        ]
+        placed = self.add(
+            self.key(f"placed{number}", group, row),
+            placed_task,
+            *[TaskRef(key) for key in written],
+        )
+        self.placements.append(placement)
+        self.placed.append(placed)
+
+
+def _hashable(part: Slices) -> tuple[int, ...]:
+    """Slices cannot be dictionary keys before Python 3.12."""
+    return tuple(edge for each in part for edge in (each.start, each.stop))
+
+
+def source_grid(array: Any) -> Grid:  # noqa: ANN401 - dask is untyped
+    """Describe the chunks of a Dask array (band, row, col)."""
+    bounds = tuple(
+        tuple(int(edge) for edge in itertools.accumulate((0, *sizes)))
+        for sizes in array.chunks
+    )
+    return Grid(lambda block: (array.name, *block), bounds)
+
+
+def handed_up_grid(stage: Stage, name: Callable[..., Key]) -> Grid:
+    """Describe the pieces that a stage hands up."""
+
+    def edges(axis: int, chunks: int) -> tuple[int, ...]:
+        spans: Iterator[Span] = (
+            stage.axis_chunk(axis, index).own[-1] for index in range(chunks)
+        )
+        return (0, *(span.stop for span in spans))
+
+    bands = (0, *(stage.bands(group).stop for group in range(stage.groups)))
+    bounds = (bands, edges(0, stage.chunk_rows), edges(1, stage.chunk_cols))
+    return Grid(lambda block: name(f"summary{stage.index}", *block), bounds)
+
+
+def build(
+    array: Any,  # noqa: ANN401 - dask is untyped
+    plan: CogPlan,
+    sink: LocalSink,
+    *,
+    token: str,
+    lock: Any,  # noqa: ANN401 - anything with the context protocol
+    begin: Callable[..., Any],
+    commit: Callable[..., Any],
+) -> Delayed:
+    """Build the graph of a whole write.
+
+    Parameters
+    ----------
+    array : dask.array.Array
+        Pixels (band, row, col).
+    plan : CogPlan
+        The plan.
+    sink : LocalSink
+        The destination.
+    token : str
+        Makes the keys of this write its own.
+    lock : context manager or None
+        Serialises the writes.
+    begin, commit : callable
+        First and last task: ``begin(sink, sections)`` gives a start time, and
+        ``commit(plan, sink, start, n, *placements, *placed)`` the result.
+
+    Returns
+    -------
+    Delayed
+        Computes to what `commit` returns.
+    """
+    (array,) = dask.optimize(array)
+    builder = GraphBuilder(plan, sink, lock, token)
+    sections = [
+        (level.index, plane)
+        for level in plan.levels
+        for plane in range(plan.entry_shape(level)[0])
+    ]
+    start = builder.add(builder.key("begin"), begin, sink, sections)
+    grid = source_grid(array)
+    for stage in plan.stages:
+        builder.add_stage(stage, grid, start)
+        if stage.handed_up:
+            grid = handed_up_grid(stage, builder.key)
+    final = f"cog-commit-{token}"
+    references = [TaskRef(key) for key in (*builder.placements, *builder.placed)]
+    count = len(builder.placements)
+    builder.tasks[final] = Task(
+        final, commit, plan, sink, TaskRef(start), count, *references
+    )
+    source = array.__dask_graph__()
+    layer = MaterializedLayer(builder.tasks)
+    if isinstance(source, HighLevelGraph):
+        layers = {**source.layers, final: layer}
+        dependencies = {**source.dependencies, final: set(array.__dask_layers__())}
+    else:
+        layers = {array.name: MaterializedLayer(dict(source)), final: layer}
+        dependencies = {array.name: set(), final: {array.name}}
+    return Delayed(final, HighLevelGraph(layers, dependencies), layer=final)
+
+
+def make_lock(lock: Any, token: str) -> Any:  # noqa: ANN401 - anything with the context protocol
+    """Turn the ``lock`` option into a lock that reaches every worker, or None."""
+    if lock is None or lock is False:
+        return None
+    if lock is not True:
+        return lock
+    if _has_client():
+        from distributed import Lock  # noqa: PLC0415 - an extra
+
+        return Lock(f"lazycog-{token}")
+    from dask.utils import SerializableLock  # noqa: PLC0415
+
+    return SerializableLock(f"lazycog-{token}")
+
+
+def _has_client() -> bool:
+    """Whether a distributed client would compute."""
+    from dask.base import get_scheduler  # noqa: PLC0415
+
+    return hasattr(getattr(get_scheduler(), "__self__", None), "scheduler_info")
+
+
+def compute(lazy: Delayed) -> Any:  # noqa: ANN401
+    """Compute a lazy write on whatever scheduler is configured."""
+    (result,) = dask.compute(lazy)
+    return result

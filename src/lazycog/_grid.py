@@ -1,0 +1,268 @@
+"""Geometry of the pyramid: levels, tiles, stages of chunks, and the pixels they need.
+
+Everything here is integer arithmetic on sizes; there are no pixels. Every pair is
+(row, col) or (height, width). Axis functions work on one axis at a time, since rows and
+columns are independent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+UNTILED_LIMIT = 512
+"""Levels up to this size need not be tiled (GDAL's validate_cloud_optimized_geotiff
+and rio-cogeo's cog_validate)."""
+TILE_STEP = 16
+"""TileWidth and TileLength are multiples of 16 (TIFF 6.0 §15)."""
+
+
+def ceil_div(numerator: int, denominator: int) -> int:
+    """Divide and round up.
+
+    Examples
+    --------
+    >>> ceil_div(7, 2)
+    4
+    """
+    return -(-numerator // denominator)
+
+
+@dataclass(frozen=True, order=True)
+class Span:
+    """A half-open range of pixels or tiles on one axis."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of the pyramid; 0 is the full resolution."""
+
+    index: int
+    height: int
+    width: int
+    tile_size: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.height, self.width
+
+    @property
+    def tile_rows(self) -> int:
+        """Number of rows of tiles; edge tiles count as whole."""
+        return ceil_div(self.height, self.tile_size)
+
+    @property
+    def tile_cols(self) -> int:
+        """Number of columns of tiles; edge tiles count as whole."""
+        return ceil_div(self.width, self.tile_size)
+
+
+def overview_sizes(
+    height: int, width: int, tile_size: int, overview_count: int | None
+) -> list[tuple[int, int]]:
+    """Give the sizes of all levels, full resolution first.
+
+    Parameters
+    ----------
+    height, width : int
+        Full resolution, in pixels.
+    tile_size : int
+        Levels are added until one fits a tile (GDAL COG driver, automatic overviews).
+    overview_count : int or None
+        Number of overviews instead of the automatic one.
+
+    Returns
+    -------
+    list of (int, int)
+        Each size is the floor half of the one before it, at least 1.
+
+    Examples
+    --------
+    >>> overview_sizes(1031, 600, 256, None)
+    [(1031, 600), (515, 300), (257, 150), (128, 75)]
+    """
+    sizes = [(height, width)]
+    while True:
+        height, width = sizes[-1]
+        if overview_count is None:
+            done = height <= tile_size and width <= tile_size
+        else:
+            done = len(sizes) > overview_count or (height, width) == (1, 1)
+        if done:
+            return sizes
+        sizes.append((max(1, height // 2), max(1, width // 2)))
+
+
+def legal_tile_size(
+    height: int, width: int, blocksize: int, overview_count: int | None
+) -> int:
+    """Lower a tile side until every large level counts as tiled.
+
+    A level larger than 512 pixels whose tiles are as wide as the level is "not tiled"
+    for rio-cogeo's cog_validate, whatever its height.
+
+    Parameters
+    ----------
+    height, width : int
+        Full resolution, in pixels.
+    blocksize : int
+        Tile side asked for.
+    overview_count : int or None
+        As in :func:`overview_sizes`.
+
+    Returns
+    -------
+    int
+        The largest multiple of 16 up to `blocksize` that no validator refuses.
+
+    Examples
+    --------
+    >>> legal_tile_size(5000, 512, 512, None), legal_tile_size(5000, 600, 512, None)
+    (496, 512)
+    """
+    for tile_size in range(blocksize, TILE_STEP, -TILE_STEP):
+        sizes = overview_sizes(height, width, tile_size, overview_count)
+        if not any(max(size) > UNTILED_LIMIT and size[1] == tile_size for size in sizes):
+            return tile_size
+    return TILE_STEP
+
+
+def source_span(target: Span, source_size: int, target_size: int) -> Span:
+    """Give the source pixels that a range of overview pixels is made from.
+
+    Target pixel i covers [i*r, (i+1)*r) with r = source_size / target_size
+    (GDAL overview.cpp: fractional windows at odd sizes).
+
+    Examples
+    --------
+    >>> source_span(Span(0, 4), 9, 4)
+    Span(start=0, stop=9)
+    """
+    if not len(target):
+        return Span(0, 0)
+    return Span(
+        target.start * source_size // target_size,
+        min(source_size, ceil_div(target.stop * source_size, target_size)),
+    )
+
+
+@dataclass(frozen=True)
+class AxisChunk:
+    """What one chunk of a stage owns and needs on one axis."""
+
+    own: tuple[Span, ...]
+    """Pixels per level of the stage, and of the level handed up if there is one."""
+    need: tuple[Span, ...]
+    """The same with the halo that the levels above are made from."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Consecutive levels made by one task per chunk.
+
+    A chunk covers ``2**depth`` tiles per side of the first level, and whole tiles of
+    every other level, so that every level of the stage is made inside the chunk.
+    """
+
+    index: int
+    depth: int
+    """Levels beyond the first that a chunk can hold in whole tiles."""
+    levels: tuple[Level, ...]
+    handed_up: Level | None
+    """The level that the next stage starts from, None in the last stage."""
+    band_group: int
+    """Number of bands in a chunk."""
+    count: int
+    """Number of bands of the raster."""
+
+    @cached_property
+    def chunk_size(self) -> int:
+        """Side of a chunk in pixels of the first level."""
+        return self.levels[0].tile_size << self.depth
+
+    @property
+    def chunk_rows(self) -> int:
+        """Number of rows of chunks."""
+        return ceil_div(self.levels[0].height, self.chunk_size)
+
+    @property
+    def chunk_cols(self) -> int:
+        """Number of columns of chunks."""
+        return ceil_div(self.levels[0].width, self.chunk_size)
+
+    @property
+    def groups(self) -> int:
+        """Number of groups of bands."""
+        return ceil_div(self.count, self.band_group)
+
+    @property
+    def chunk_count(self) -> int:
+        """Number of chunks."""
+        return self.groups * self.chunk_rows * self.chunk_cols
+
+    def bands(self, group: int) -> Span:
+        """Bands of a group."""
+        start = group * self.band_group
+        return Span(start, min(start + self.band_group, self.count))
+
+    def axis_chunk(self, axis: int, index: int) -> AxisChunk:
+        """Give what chunk `index` owns and needs on an axis (0 rows, 1 columns)."""
+        levels = (*self.levels, self.handed_up) if self.handed_up else self.levels
+        sizes = [level.size[axis] for level in levels]
+        own = []
+        for step, size in enumerate(sizes):
+            side = self.chunk_size >> step
+            start = min(index * side, size)
+            own.append(Span(start, min(start + side, size)))
+        need = [own[-1]]
+        for step in range(len(sizes) - 2, -1, -1):
+            wanted = source_span(need[0], sizes[step], sizes[step + 1])
+            stop = max(own[step].stop, wanted.stop)
+            need.insert(0, Span(own[step].start, stop))
+        return AxisChunk(tuple(own), tuple(need))
+
+    def halo(self, axis: int) -> int:
+        """Give the largest number of pixels needed beyond a chunk on an axis."""
+        chunks = self.chunk_rows if axis == 0 else self.chunk_cols
+        pieces = [self.axis_chunk(axis, index) for index in range(chunks)]
+        return max(each.need[0].stop - each.own[0].stop for each in pieces)
+
+
+def plan_stages(
+    levels: tuple[Level, ...], *, count: int, band_group: int, depth: int
+) -> tuple[Stage, ...]:
+    """Split the levels into stages of at most ``depth + 1`` levels.
+
+    Parameters
+    ----------
+    levels : tuple of Level
+        The whole pyramid.
+    count : int
+        Number of bands.
+    band_group : int
+        Bands per chunk.
+    depth : int
+        A chunk is ``2**depth`` tiles wide, at most.
+
+    Returns
+    -------
+    tuple of Stage
+        Every level belongs to exactly one stage.
+    """
+    stages: list[Stage] = []
+    start = 0
+    while start < len(levels):
+        stop = min(start + depth + 1, len(levels))
+        handed_up = levels[stop] if stop < len(levels) else None
+        stages.append(
+            Stage(len(stages), depth, levels[start:stop], handed_up, band_group, count)
+        )
+        start = stop
+    return tuple(stages)

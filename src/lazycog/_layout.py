@@ -1,0 +1,531 @@
+"""Where every byte goes: positions of runs, then the header with all offsets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lazycog._encode import FRAME_BYTES
+from lazycog._georef import BandInfo, DescriptiveEntries
+from lazycog._plan import LEADER_BYTES
+from lazycog._statistics import BandStatistics, merge
+from lazycog._tiff import (
+    MAX_CLASSIC_BYTES,
+    REDUCED_RESOLUTION,
+    Entry,
+    FieldType,
+    Format,
+    Tag,
+    ghost_area,
+)
+from lazycog.errors import CapacityError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from lazycog._encode import Summary
+    from lazycog._grid import Level, Stage
+    from lazycog._plan import CogPlan
+
+Section = tuple[int, int]
+"""(level, plane): tiles that follow each other in the file, row-major."""
+
+
+@dataclass(frozen=True)
+class RowSummary:
+    """Summaries of neighbouring chunks of a row, joined."""
+
+    sizes: Mapping[int, NDArray[np.uint32]]
+    """Level -> byte counts, shape (plane, tile row, tile col, tile of position)."""
+    chunk_starts: Mapping[int, tuple[int, ...]]
+    """Level -> first tile column of each chunk."""
+    checksums: tuple[int, ...]
+    partials: NDArray[np.float64] | None
+    """Statistics, shape (band, tile row, tile col, 5)."""
+
+
+@dataclass(frozen=True)
+class RowPlacement:
+    """Positions of all runs of a row of chunks, relative to their sections."""
+
+    ends: Mapping[Section, int]
+    """Section -> position behind this row's last tile."""
+    starts: Mapping[int, NDArray[np.int64]]
+    """Level -> position of each run, shape (plane, tile row, chunk)."""
+    lengths: Mapping[int, NDArray[np.int64]]
+    """Level -> bytes of each run, same shape."""
+    sizes: Mapping[int, NDArray[np.uint32]]
+    checksums: tuple[int, ...]
+    partials: NDArray[np.float64] | None
+    """Statistics merged along each row of tiles, shape (band, tile row, 5)."""
+
+
+def join_summaries(summaries: Sequence[Summary]) -> RowSummary:
+    """Join the summaries of neighbouring chunks, left to right."""
+    levels = summaries[0].sizes
+    starts = {}
+    for level in levels:
+        widths = [summary.sizes[level].shape[2] for summary in summaries]
+        starts[level] = tuple(int(each) for each in np.cumsum([0, *widths[:-1]]))
+    return RowSummary(
+        sizes={
+            level: np.concatenate([each.sizes[level] for each in summaries], axis=2)
+            for level in levels
+        },
+        chunk_starts=starts,
+        checksums=tuple(summary.checksum for summary in summaries),
+        partials=_concatenate([summary.partials for summary in summaries]),
+    )
+
+
+def join_rows(parts: Sequence[RowSummary]) -> RowSummary:
+    """Join the summaries of the groups of a row, left to right."""
+    starts: dict[int, tuple[int, ...]] = {}
+    for level in parts[0].sizes:
+        shift, joined = 0, []
+        for part in parts:
+            joined += [shift + start for start in part.chunk_starts[level]]
+            shift += part.sizes[level].shape[2]
+        starts[level] = tuple(joined)
+    return RowSummary(
+        sizes={
+            level: np.concatenate([part.sizes[level] for part in parts], axis=2)
+            for level in parts[0].sizes
+        },
+        chunk_starts=starts,
+        checksums=tuple(each for part in parts for each in part.checksums),
+        partials=_concatenate([part.partials for part in parts]),
+    )
+
+
+def _concatenate(
+    partials: Sequence[NDArray[np.float64] | None],
+) -> NDArray[np.float64] | None:
+    present = [each for each in partials if each is not None]
+    return np.concatenate(present, axis=2) if present else None
+
+
+def place_row(
+    previous: Mapping[Section, int], parts: Sequence[RowSummary], first_plane: int
+) -> RowPlacement:
+    """Give every run of a row of chunks its position.
+
+    Parameters
+    ----------
+    previous : mapping of (level, plane) to int
+        Where the rows above end; a missing section starts at 0.
+    parts : sequence of RowSummary
+        The row's chunks, left to right.
+    first_plane : int
+        Plane of the first band of this group of bands.
+
+    Returns
+    -------
+    RowPlacement
+        Positions are prefix sums of byte counts, so they depend on nothing else.
+    """
+    row = join_rows(parts)
+    ends: dict[Section, int] = {}
+    starts: dict[int, NDArray[np.int64]] = {}
+    lengths: dict[int, NDArray[np.int64]] = {}
+    for level, sizes in row.sizes.items():
+        planes, tile_rows, tile_cols, _ = sizes.shape
+        widths = (sizes.astype(np.int64) + FRAME_BYTES).sum(axis=3)
+        edges = [*row.chunk_starts[level], tile_cols]
+        sums = np.zeros((planes, tile_rows, tile_cols + 1), np.int64)
+        np.cumsum(widths, axis=2, out=sums[:, :, 1:])
+        chunk_bytes = np.diff(sums[:, :, edges], axis=2)
+        flat = chunk_bytes.reshape(planes, -1)
+        totals = np.cumsum(flat, axis=1)
+        for plane in range(planes):
+            begin = previous.get((level, first_plane + plane), 0)
+            totals[plane] += begin
+            last = int(totals[plane, -1]) if flat.shape[1] else begin
+            ends[level, first_plane + plane] = last
+        starts[level] = (totals - flat).reshape(chunk_bytes.shape)
+        lengths[level] = chunk_bytes
+    return RowPlacement(
+        ends, starts, lengths, row.sizes, row.checksums, _merge_tile_rows(row.partials)
+    )
+
+
+def _merge_tile_rows(
+    partials: NDArray[np.float64] | None,
+) -> NDArray[np.float64] | None:
+    if partials is None:
+        return None
+    rows = [merge(partials[:, row]) for row in range(partials.shape[1])]
+    return np.stack(rows, axis=1)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A section's place in the file."""
+
+    section: Section
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class FileLayout:
+    """The header and where every section goes."""
+
+    header: bytes
+    extents: tuple[Extent, ...]
+    """In the order of the file: smallest overview first, full resolution last."""
+    size: int
+    """Length of the file in bytes."""
+    bigtiff: bool
+    statistics: tuple[BandStatistics | None, ...]
+    level_bytes: tuple[int, ...]
+    """Encoded bytes of each level, full resolution first."""
+
+
+def assemble(plan: CogPlan, placements: Sequence[RowPlacement]) -> FileLayout:
+    """Compute the header of the file from the sizes of all tiles.
+
+    Parameters
+    ----------
+    plan : CogPlan
+        The plan.
+    placements : sequence of RowPlacement
+        Every row of chunks: stage by stage, group by group, top to bottom.
+
+    Returns
+    -------
+    FileLayout
+        The same for any order of tasks, chunking and destination.
+
+    Raises
+    ------
+    CapacityError
+        ``bigtiff=False``, and the file is too large for a classic TIFF.
+    """
+    sizes = _tile_sizes(plan, placements)
+    statistics = _statistics(plan, placements)
+    entries = _with_statistics(plan, statistics).entries()
+    layout = None
+    if plan.bigtiff is not True:
+        layout = _assemble(plan, sizes, entries, Format(big=False))
+        if layout is None and plan.bigtiff is False:
+            raise CapacityError(
+                "bigtiff=False: the encoded file is larger than the "
+                f"{MAX_CLASSIC_BYTES} bytes of a classic TIFF; use bigtiff='auto' or "
+                "a stronger compress="
+            )
+    if layout is None:
+        layout = _assemble(plan, sizes, entries, Format(big=True))
+    if layout is None:  # 64-bit offsets hold every file
+        raise AssertionError(plan)
+    return replace(layout, statistics=statistics)
+
+
+def _tile_sizes(
+    plan: CogPlan, placements: Sequence[RowPlacement]
+) -> list[NDArray[np.uint32]]:
+    """Put the byte counts of all rows of chunks into one array per level."""
+    sizes = [np.zeros(plan.entry_shape(level), np.uint32) for level in plan.levels]
+    remaining = iter(placements)
+    for stage in plan.stages:
+        for group in range(stage.groups):
+            first_plane = stage.bands(group).start if plan.encoding.planes else 0
+            for row in range(stage.chunk_rows):
+                placement = next(remaining)
+                for step, level in enumerate(stage.levels):
+                    part = placement.sizes[level.index]
+                    top = stage.axis_chunk(0, row).own[step].start // level.tile_size
+                    sizes[level.index][
+                        first_plane : first_plane + part.shape[0],
+                        top : top + part.shape[1],
+                    ] = part
+    return sizes
+
+
+def _statistics(
+    plan: CogPlan, placements: Sequence[RowPlacement]
+) -> tuple[BandStatistics | None, ...]:
+    """Merge the partials of all rows of tiles, top to bottom."""
+    if not plan.encoding.statistics:
+        return (None,) * plan.count
+    stage = plan.stages[0]
+    result: list[BandStatistics | None] = []
+    for group in range(stage.groups):
+        rows = placements[group * stage.chunk_rows : (group + 1) * stage.chunk_rows]
+        partials = [row.partials for row in rows if row.partials is not None]
+        merged = merge(np.concatenate(partials, axis=1))
+        result += [
+            BandStatistics.from_partial(band, plan.height * plan.width)
+            for band in merged
+        ]
+    return tuple(result)
+
+
+def _with_statistics(
+    plan: CogPlan, statistics: Sequence[BandStatistics | None]
+) -> CogPlan:
+    """Add statistics to the tags of the bands."""
+
+    def tagged(band: BandInfo, found: BandStatistics | None) -> BandInfo:
+        return replace(band, tags={**band.tags, **found.tags}) if found else band
+
+    bands = tuple(map(tagged, plan.description.bands, statistics))
+    return replace(plan, description=replace(plan.description, bands=bands))
+
+
+def _assemble(
+    plan: CogPlan,
+    sizes: Sequence[NDArray[np.uint32]],
+    descriptive: DescriptiveEntries,
+    form: Format,
+) -> FileLayout | None:
+    """Lay the file out; None when its offsets outgrow the format."""
+    header = _HeaderDraft.of(plan, descriptive, form)
+    extents: list[Extent] = []
+    offsets: list[NDArray[np.int64]] = []
+    position = header.length
+    for level in reversed(plan.levels):
+        if level.index == 0:
+            position += -position % plan.alignment
+        level_offsets = np.empty(sizes[level.index].shape, np.int64)
+        for plane, plane_sizes in enumerate(sizes[level.index]):
+            widths = plane_sizes.ravel().astype(np.int64) + FRAME_BYTES
+            ends = position + np.cumsum(widths)
+            level_offsets[plane] = (ends - widths + LEADER_BYTES).reshape(
+                plane_sizes.shape
+            )
+            extents.append(
+                Extent((level.index, plane), position, int(ends[-1]) - position)
+            )
+            position = int(ends[-1])
+        offsets.insert(0, level_offsets)
+    if not form.big and position > MAX_CLASSIC_BYTES:
+        return None
+    return FileLayout(
+        header=header.encode(
+            [_file_order(each) for each in offsets],
+            [_file_order(each) for each in sizes],
+        ),
+        extents=tuple(extents),
+        size=position,
+        bigtiff=form.big,
+        statistics=(),
+        level_bytes=tuple(
+            sum(each.length for each in extents if each.section[0] == level.index)
+            for level in plan.levels
+        ),
+    )
+
+
+def _file_order(values: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Order tile values as the tags want them: plane by plane, row-major."""
+    planes, rows, cols, per_position = values.shape
+    if per_position > 1:
+        values = values.transpose(0, 3, 1, 2)
+    return values.reshape(planes * per_position * rows * cols)
+
+
+SAMPLE_FORMATS = {"u": 1, "i": 2, "f": 3, "c": 6}
+"""SampleFormat by NumPy's kind (TIFF 6.0 §19; 6 is libtiff's complex IEEE)."""
+SHORT_COUNT_LIMIT = 0xFFFF
+LONG_COUNT_LIMIT = 0xFFFFFFFF
+WORST_EXPANSION = 10
+"""libtiff assumes that a codec expands a tile tenfold at worst (tif_dirwrite.c,
+_WriteAsType)."""
+
+
+@dataclass(frozen=True)
+class _IfdDraft:
+    """A directory with the values that do not depend on tile sizes."""
+
+    entries: tuple[Entry, ...]
+    """Without TileOffsets and TileByteCounts, in the order of out-of-line values."""
+    tile_count: int
+    offset: int
+    value_offsets: Mapping[int, int]
+    offsets_type: FieldType
+    counts_type: FieldType
+
+
+@dataclass(frozen=True)
+class _HeaderDraft:
+    """The header but for the numbers in TileOffsets and TileByteCounts."""
+
+    form: Format
+    ghost: bytes
+    ifds: tuple[_IfdDraft, ...]
+    array_offsets: tuple[tuple[int, int], ...]
+    """Positions of TileOffsets and TileByteCounts of each IFD."""
+    length: int
+
+    @classmethod
+    def of(
+        cls, plan: CogPlan, descriptive: DescriptiveEntries, form: Format
+    ) -> _HeaderDraft:
+        """Fix the position of every directory and array."""
+        ghost = ghost_area(interleave=plan.encoding.interleave)
+        position = _even(form.ghost_offset + len(ghost))
+        ifds = []
+        for level in plan.levels:
+            own = descriptive.overview if level.index else descriptive.image
+            ifd, position = _draft_ifd(plan, level, own, form, position)
+            ifds.append(ifd)
+        arrays = []
+        for ifd in ifds:
+            pair = []
+            for kind in (ifd.offsets_type, ifd.counts_type):
+                pair.append(position)
+                length = ifd.tile_count * _width(kind)
+                if length > form.inline_bytes:
+                    position = _even(position + length)
+            arrays.append((pair[0], pair[1]))
+        return cls(form, ghost, tuple(ifds), tuple(arrays), position)
+
+    def encode(
+        self,
+        offsets: Sequence[NDArray[np.integer]],
+        byte_counts: Sequence[NDArray[np.integer]],
+    ) -> bytes:
+        """Write the header with the tile arrays of each level."""
+        header = bytearray(self.length)
+        first = self.form.file_header(self.ifds[0].offset) + self.ghost
+        header[: len(first)] = first
+        for index, ifd in enumerate(self.ifds):
+            arrays = []
+            for tag, kind, values in (
+                (Tag.TILE_OFFSETS, ifd.offsets_type, offsets[index]),
+                (Tag.TILE_BYTE_COUNTS, ifd.counts_type, byte_counts[index]),
+            ):
+                payload = values.astype(_DTYPES[kind]).tobytes()
+                arrays.append(Entry(tag, kind, ifd.tile_count, payload))
+            following = self.ifds[index + 1].offset if index + 1 < len(self.ifds) else 0
+            where = {
+                **ifd.value_offsets,
+                Tag.TILE_OFFSETS: self.array_offsets[index][0],
+                Tag.TILE_BYTE_COUNTS: self.array_offsets[index][1],
+            }
+            _write_ifd(header, self.form, ifd, arrays, where, following)
+        return bytes(header)
+
+
+_DTYPES = {FieldType.SHORT: "<u2", FieldType.LONG: "<u4", FieldType.LONG8: "<u8"}
+
+
+def _width(kind: FieldType) -> int:
+    return np.dtype(_DTYPES[kind]).itemsize
+
+
+def _even(position: int) -> int:
+    """Round up to a word boundary (TIFF 6.0 §2)."""
+    return position + position % 2
+
+
+def _write_ifd(
+    header: bytearray,
+    form: Format,
+    ifd: _IfdDraft,
+    arrays: Sequence[Entry],
+    where: Mapping[int, int],
+    following: int,
+) -> None:
+    """Write a directory, its values and its tile arrays into the header."""
+    entries = sorted([*ifd.entries, *arrays], key=lambda entry: entry.tag)
+    outside = {
+        entry.tag: where[entry.tag]
+        for entry in entries
+        if len(entry.payload) > form.inline_bytes
+    }
+    directory = form.encode_directory(entries, outside, following)
+    header[ifd.offset : ifd.offset + len(directory)] = directory
+    for entry in entries:
+        if entry.tag in outside:
+            start = outside[entry.tag]
+            header[start : start + len(entry.payload)] = entry.payload
+
+
+def _draft_ifd(
+    plan: CogPlan,
+    level: Level,
+    descriptive: Sequence[Entry],
+    form: Format,
+    position: int,
+) -> tuple[_IfdDraft, int]:
+    """Place a directory and its out-of-line values at `position`."""
+    entries = (*_structural(plan, level), *descriptive)
+    tile_count = plan.tile_count(level)
+    value_offsets = {}
+    end = position + form.directory_bytes(len(entries) + 2)
+    for entry in entries:
+        if len(entry.payload) > form.inline_bytes:
+            value_offsets[entry.tag] = end
+            end = _even(end + len(entry.payload))
+    draft = _IfdDraft(
+        entries=entries,
+        tile_count=tile_count,
+        offset=position,
+        value_offsets=value_offsets,
+        offsets_type=form.offset_type,
+        counts_type=_counts_type(plan, tile_count, form),
+    )
+    return draft, _even(end)
+
+
+def _counts_type(plan: CogPlan, tile_count: int, form: Format) -> FieldType:
+    """Choose the width of TileByteCounts as libtiff does (tif_dirwrite.c)."""
+    worst = plan.tile_bytes
+    if plan.encoding.codec.function is not None:
+        worst *= WORST_EXPANSION
+    if form.big and (tile_count == 1 or worst > LONG_COUNT_LIMIT):
+        return FieldType.LONG8
+    if tile_count == 1 or worst > SHORT_COUNT_LIMIT:
+        return FieldType.LONG
+    return FieldType.SHORT
+
+
+def _structural(plan: CogPlan, level: Level) -> list[Entry]:
+    """Give the entries that say how the pixels are stored."""
+    encoding = plan.encoding
+    dtype = np.dtype(encoding.dtype)
+    short = FieldType.SHORT
+    planar = 2 if encoding.samples_are_tiles else 1
+    entries = [
+        Entry.short_or_long(Tag.IMAGE_WIDTH, level.width),
+        Entry.short_or_long(Tag.IMAGE_LENGTH, level.height),
+        Entry.of(Tag.BITS_PER_SAMPLE, short, [dtype.itemsize * 8] * plan.count),
+        Entry.of(Tag.COMPRESSION, short, [encoding.codec.compression]),
+        Entry.of(Tag.SAMPLES_PER_PIXEL, short, [plan.count]),
+        Entry.of(Tag.PLANAR_CONFIG, short, [planar]),
+        Entry.short_or_long(Tag.TILE_WIDTH, level.tile_size),
+        Entry.short_or_long(Tag.TILE_LENGTH, level.tile_size),
+        Entry.of(
+            Tag.SAMPLE_FORMAT, short, [SAMPLE_FORMATS[dtype.kind]] * plan.count
+        ),
+    ]
+    if level.index:
+        entries.insert(
+            0, Entry.of(Tag.NEW_SUBFILE_TYPE, FieldType.LONG, [REDUCED_RESOLUTION])
+        )
+    if encoding.predictor != 1:
+        entries.append(Entry.of(Tag.PREDICTOR, short, [encoding.predictor]))
+    return entries
+
+
+def run_positions(
+    placement: RowPlacement, stage: Stage, first_plane: int, col: int
+) -> dict[tuple[int, int, int], tuple[int, int]]:
+    """Give (position, length) of each run of a chunk, by (level, plane, tile row)."""
+    positions = {}
+    for level in stage.levels:
+        starts = placement.starts[level.index][:, :, col]
+        lengths = placement.lengths[level.index][:, :, col]
+        for plane, tile_row in np.ndindex(*starts.shape):
+            key = (level.index, first_plane + plane, tile_row)
+            positions[key] = (
+                int(starts[plane, tile_row]),
+                int(lengths[plane, tile_row]),
+            )
+    return positions

@@ -1,0 +1,475 @@
+"""The plan of a write: every decision taken, nothing computed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lazycog._georef import (
+    Description,
+    DescriptiveEntries,
+    describe,
+    nodata_fits,
+)
+from lazycog._grid import (
+    Level,
+    Stage,
+    ceil_div,
+    legal_tile_size,
+    overview_sizes,
+    plan_stages,
+)
+from lazycog._tiff import MAX_CLASSIC_BYTES
+from lazycog.codecs import Codec, codec
+from lazycog.errors import CapacityError, InputError, OptionError
+
+if TYPE_CHECKING:
+    from lazycog._options import CogOptions
+
+CHUNK_BYTES = 32 * 2**20
+"""Raw bytes that a chunk may hold: large enough that a task outweighs its scheduling
+(about 1 ms), small enough that a few threads stay within a laptop's memory."""
+MAX_CHUNK_SIZE = 4096
+"""Side of a chunk in pixels, at most, so that small scenes still make many tasks."""
+GROUP_CHUNK_SIZE = 2048
+"""Side of the chunk that the bands of a group together fill to CHUNK_BYTES."""
+MAX_PIXEL_BANDS = 4
+"""Up to this count ``interleave="auto"`` takes pixel (grey, RGB, RGBA)."""
+MAX_TILE_BYTES = 2**31 - 1
+"""Tiles from 2 GiB on are refused by libtiff."""
+HELD_BYTES = 256 * 2**20
+"""Encoded runs waiting for their place that one process keeps in memory."""
+BASE_BYTES = 250 * 2**20
+"""A Python process with NumPy, Dask, GDAL, Numba and imagecodecs loaded, as measured."""
+FULL_RESOLUTION_ALIGNMENT = 4096
+"""Level 0 starts at a multiple of it, so that a file system can put the header in
+front of it without rewriting it (FALLOC_FL_INSERT_RANGE wants whole blocks)."""
+LEADER_BYTES = 4
+"""SIZE_AS_UINT4 (GDAL COG driver, "Header ghost area")."""
+TRAILER_BYTES = 4
+"""LAST_4_BYTES_REPEATED (GDAL COG driver, "Header ghost area")."""
+
+DTYPES = frozenset(
+    {
+        "bool",
+        "int8",
+        "uint8",
+        "int16",
+        "uint16",
+        "int32",
+        "uint32",
+        "int64",
+        "uint64",
+        "float16",
+        "float32",
+        "float64",
+        "complex64",
+        "complex128",
+    }
+)
+"""Types that GeoTIFF readers know."""
+CASTS = {
+    "float128": "float64",
+    "longdouble": "float64",
+    "complex256": "complex128",
+    "datetime64": "int64",
+    "timedelta64": "int64",
+}
+"""What to cast other types to."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a task needs to know to encode tiles: small, plain and picklable."""
+
+    dtype: str
+    """Stored type."""
+    codec: Codec
+    level: int | None
+    predictor: int
+    interleave: str
+    """"pixel", "band" or "tile"."""
+    resampling: str
+    nodata: float | int | None
+    fill_nan: bool
+    """Write NaN as the nodata value: the caller chose a finite one."""
+    statistics: bool
+    valid_size: tuple[int, int]
+    """Height and width of the full resolution."""
+
+    @property
+    def planes(self) -> bool:
+        """Whether each band is a plane of its own in the file."""
+        return self.interleave == "band"
+
+    @property
+    def samples_are_tiles(self) -> bool:
+        """Whether each band of a tile position is a tile of its own."""
+        return self.interleave != "pixel"
+
+
+@dataclass(frozen=True)
+class CogPlan:
+    """How a raster becomes a COG: levels, tiles, chunks, tasks, memory and size.
+
+    Made by :func:`lazycog.plan`; cheap for any size, since no pixel is looked at.
+    """
+
+    description: Description
+    height: int
+    width: int
+    source_dtype: str
+    encoding: Encoding
+    tile_size: int
+    levels: tuple[Level, ...]
+    stages: tuple[Stage, ...]
+    bigtiff: bool | None
+    """True or False when forced or certain, None when the real size decides."""
+    alignment: int
+    """Start of the full resolution is a multiple of it."""
+
+    @property
+    def count(self) -> int:
+        """Number of bands."""
+        return self.description.count
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per pixel and band in the file."""
+        return np.dtype(self.encoding.dtype).itemsize
+
+    @property
+    def tile_bytes(self) -> int:
+        """Raw bytes of one tile in the file."""
+        samples = 1 if self.encoding.samples_are_tiles else self.count
+        return self.tile_size**2 * self.itemsize * samples
+
+    def entry_shape(self, level: Level) -> tuple[int, int, int, int]:
+        """Give (planes, tile rows, tile cols, tiles per position) of a level."""
+        planes = self.count if self.encoding.planes else 1
+        per_position = self.count if self.encoding.interleave == "tile" else 1
+        return planes, level.tile_rows, level.tile_cols, per_position
+
+    def tile_count(self, level: Level) -> int:
+        """Number of tiles of a level, over all bands."""
+        return math.prod(self.entry_shape(level))
+
+    @property
+    def total_tiles(self) -> int:
+        """Number of tiles of the file."""
+        return sum(self.tile_count(level) for level in self.levels)
+
+    @property
+    def raw_bytes(self) -> int:
+        """Bytes of the source pixels, as stored."""
+        return self.height * self.width * self.count * self.itemsize
+
+    @property
+    def chunk_count(self) -> int:
+        """Number of chunks over all stages, one encode task each."""
+        return sum(stage.chunk_count for stage in self.stages)
+
+    @cached_property
+    def has_halo(self) -> bool:
+        """Whether chunks of the first stage need pixels of their neighbours."""
+        return any(self.stages[0].halo(axis) for axis in (0, 1))
+
+    @property
+    def task_count(self) -> int:
+        """Number of tasks that lazycog adds to the source's own, at most."""
+        tasks = 2
+        for stage in self.stages:
+            halo = any(stage.halo(axis) for axis in (0, 1))
+            rows = stage.groups * stage.chunk_rows
+            tasks += stage.chunk_count * (4 if halo else 3)
+            tasks += rows * (2 + ceil_div(stage.chunk_cols, SUMMARY_GROUP))
+        return tasks
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Raw bytes of one chunk of the first stage."""
+        stage = self.stages[0]
+        height = min(stage.chunk_size, self.height)
+        width = min(stage.chunk_size, self.width)
+        source = np.dtype(self.source_dtype).itemsize
+        return height * width * stage.band_group * max(source, self.itemsize)
+
+    @property
+    def task_bytes(self) -> int:
+        """Expected peak bytes of one encode task.
+
+        The source's chunk, the regrouped chunk, the overviews (1/3), the encoded tiles
+        (4/3 of the codec's bound) and the buffers of one tile.
+        """
+        encoded = self.chunk_bytes * 4 / 3 * self.encoding.codec.expansion
+        return int(self.chunk_bytes * (2 + 1 / 3) + encoded + 2 * self.tile_bytes)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Raw bytes that wait for pixels of the row of chunks below."""
+        if not self.has_halo:
+            return 0
+        return self.stages[0].chunk_cols * self.chunk_bytes
+
+    def peak_bytes(self, threads: int = 1) -> int:
+        """Give the expected peak memory of a process.
+
+        Parameters
+        ----------
+        threads : int
+            Worker threads of the process.
+
+        Returns
+        -------
+        int
+            Bytes, the interpreter and its libraries included.
+        """
+        row = self.stages[0].chunk_cols * self.chunk_bytes
+        held = min(HELD_BYTES, int(1.4 * row * 2))
+        return BASE_BYTES + threads * self.task_bytes + held + self.waiting_bytes
+
+    @property
+    def header_bytes(self) -> int:
+        """Upper bound of everything before the first tile, in bytes."""
+        entries = 24 * len(self.levels) * 20
+        arrays = self.total_tiles * 12
+        text = len(self.description.crs_wkt or "") + 512 * self.count
+        tags = sum(len(k) + len(v) + 40 for k, v in self.description.tags.items())
+        bits = 8 * self.count * len(self.levels)
+        return 512 + entries + arrays + text + tags + bits
+
+    @property
+    def max_bytes(self) -> int:
+        """Upper bound of the file size: nothing compresses."""
+        payload = sum(self.tile_count(level) for level in self.levels) * (
+            math.ceil(self.tile_bytes * self.encoding.codec.expansion)
+            + 64
+            + LEADER_BYTES
+            + TRAILER_BYTES
+        )
+        return self.header_bytes + self.alignment + payload
+
+    @property
+    def min_bytes(self) -> int:
+        """Lower bound of the file size: exact for uncompressed tiles, else the index."""
+        tile = self.tile_bytes if self.encoding.codec.function is None else 0
+        return self.total_tiles * (tile + LEADER_BYTES + TRAILER_BYTES + 8)
+
+    def entries(self) -> DescriptiveEntries:
+        """Let GDAL encode what describes the raster."""
+        description = self.description
+        return describe(
+            description,
+            overview_resampling=self.encoding.resampling,
+            tile_interleave=self.encoding.interleave == "tile",
+        )
+
+
+SUMMARY_GROUP = 32
+"""Chunks whose sizes one task gathers, so that no task sees a whole wide row."""
+
+
+def plan_cog(
+    description: Description, size: tuple[int, int], options: CogOptions
+) -> CogPlan:
+    """Take every decision about a write.
+
+    Parameters
+    ----------
+    description : Description
+        The raster, its dtype as the source has it.
+    size : (int, int)
+        Height and width in pixels.
+    options : CogOptions
+        What the caller chose.
+
+    Returns
+    -------
+    CogPlan
+        The plan.
+
+    Raises
+    ------
+    CapacityError
+        A tile or a classic TIFF would be too large.
+    """
+    height, width = size
+    encoding = _encoding(description, size, options)
+    tile_size = legal_tile_size(
+        height, width, options.blocksize, options.overview_count
+    )
+    levels = tuple(
+        Level(index, *level_size, tile_size)
+        for index, level_size in enumerate(
+            overview_sizes(height, width, tile_size, options.overview_count)
+        )
+    )
+    depth, band_group = _chunking(description, encoding, tile_size)
+    plan = CogPlan(
+        description=replace(
+            description, dtype=encoding.dtype, nodata=_nodata(description, options)
+        ),
+        height=height,
+        width=width,
+        source_dtype=description.dtype,
+        encoding=encoding,
+        tile_size=tile_size,
+        levels=levels,
+        stages=plan_stages(
+            levels, count=description.count, band_group=band_group, depth=depth
+        ),
+        bigtiff=None if options.bigtiff == "auto" else options.bigtiff,
+        alignment=FULL_RESOLUTION_ALIGNMENT,
+    )
+    if plan.tile_bytes > MAX_TILE_BYTES:
+        raise CapacityError(
+            f"one tile would hold {plan.tile_bytes} bytes, over the {MAX_TILE_BYTES} "
+            "that TIFF readers take; lower blocksize= or use interleave='band'"
+        )
+    return _with_format(plan)
+
+
+def _with_format(plan: CogPlan) -> CogPlan:
+    """Settle classic or BigTIFF where the bounds already decide it."""
+    if plan.bigtiff is False and plan.min_bytes > MAX_CLASSIC_BYTES:
+        raise CapacityError(
+            f"bigtiff=False: the file holds at least {plan.min_bytes} bytes, and a "
+            f"classic TIFF ends at {MAX_CLASSIC_BYTES}; use bigtiff='auto' or compress"
+        )
+    if plan.bigtiff is None and plan.max_bytes <= MAX_CLASSIC_BYTES:
+        return replace(plan, bigtiff=False)
+    if plan.bigtiff is None and plan.min_bytes > MAX_CLASSIC_BYTES:
+        return replace(plan, bigtiff=True)
+    return plan
+
+
+def stored_dtype(dtype: str) -> str:
+    """Give the type in the file for a type of the source.
+
+    Parameters
+    ----------
+    dtype : str
+        NumPy name.
+
+    Returns
+    -------
+    str
+        The same, but uint8 for bool.
+
+    Raises
+    ------
+    InputError
+        GeoTIFF has no such type.
+    """
+    if dtype not in DTYPES:
+        stem = dtype.split("[", maxsplit=1)[0]
+        remedy = CASTS.get(stem, "float64 or an integer type")
+        raise InputError(
+            f"dtype {dtype!r} cannot be stored in a GeoTIFF; cast it first, for "
+            f"example .astype({remedy!r})"
+        )
+    return "uint8" if dtype == "bool" else dtype
+
+
+def _encoding(
+    description: Description, size: tuple[int, int], options: CogOptions
+) -> Encoding:
+    dtype = stored_dtype(description.dtype)
+    kind = np.dtype(dtype).kind
+    chosen = codec(options.compress)
+    interleave = options.interleave
+    if interleave == "auto":
+        interleave = "pixel" if description.count <= MAX_PIXEL_BANDS else "band"
+    if description.count == 1:
+        # one band: all three are the same bytes
+        interleave = "pixel"
+    nodata = _pixel_nodata(_nodata(description, options), dtype)
+    return Encoding(
+        dtype=dtype,
+        codec=chosen,
+        level=options.level,
+        predictor=_predictor(options, chosen, dtype),
+        interleave=interleave,
+        resampling=_resampling(options, description.dtype),
+        nodata=nodata,
+        fill_nan=kind == "f"
+        and nodata is not None
+        and math.isfinite(nodata)
+        and options.nodata != "auto",
+        statistics=options.statistics and kind != "c",
+        valid_size=size,
+    )
+
+
+def _predictor(options: CogOptions, chosen: Codec, dtype: str) -> int:
+    kind = np.dtype(dtype).kind
+    if options.predictor == "auto":
+        if not chosen.has_predictor or kind == "c":
+            return 1
+        return 3 if kind == "f" else 2
+    if options.predictor == 3 and kind != "f":  # noqa: PLR2004 - the tag's own number
+        raise OptionError(
+            f"predictor=3 is for floating point and cannot work with dtype {dtype}; "
+            "use predictor=2 or 'auto'"
+        )
+    if options.predictor == 2 and kind == "c":  # noqa: PLR2004
+        raise OptionError(f"predictor=2 cannot work with dtype {dtype}; use 1")
+    return options.predictor
+
+
+def _resampling(options: CogOptions, dtype: str) -> str:
+    kind = np.dtype(dtype).kind
+    if options.overview_resampling == "auto":
+        return "nearest" if kind in "bc" else "average"
+    if kind == "c" and options.overview_resampling in {"mode", "rms"}:
+        raise OptionError(
+            f"overview_resampling={options.overview_resampling!r} cannot work with "
+            f"dtype {dtype}; use 'nearest' or 'average'"
+        )
+    return options.overview_resampling
+
+
+def _nodata(description: Description, options: CogOptions) -> float | int | None:
+    """Settle the nodata value and check that the file's type can hold it."""
+    dtype = stored_dtype(description.dtype)
+    nodata = description.nodata if options.nodata == "auto" else options.nodata
+    kind = np.dtype(dtype).kind
+    if nodata is None:
+        return math.nan if kind == "f" and options.nodata == "auto" else None
+    if not isinstance(nodata, int | float | np.number):
+        raise OptionError(f"nodata={nodata!r}: give a number or None")
+    if not nodata_fits(nodata, dtype):
+        raise OptionError(
+            f"nodata={nodata!r} does not fit dtype {dtype}; choose a value of that "
+            "type, or nodata=None for none"
+        )
+    return int(nodata) if kind in "ui" else float(nodata)
+
+
+def _pixel_nodata(nodata: float | int | None, dtype: str) -> float | int | None:
+    """Round a nodata value to the type of the pixels, so that it equals them."""
+    if nodata is None or np.dtype(dtype).kind != "f":
+        return nodata
+    return float(np.dtype(dtype).type(nodata))
+
+
+def _chunking(
+    description: Description, encoding: Encoding, tile_size: int
+) -> tuple[int, int]:
+    """Choose the chunk: how many tiles a side (as a power of 2) and how many bands."""
+    itemsize = np.dtype(encoding.dtype).itemsize
+    band_group = description.count
+    if encoding.planes:
+        # each band is encoded on its own: as many as fill a chunk
+        fitting = CHUNK_BYTES // (GROUP_CHUNK_SIZE**2 * itemsize)
+        band_group = max(1, min(description.count, fitting))
+    depth = 0
+    while tile_size << (depth + 1) <= MAX_CHUNK_SIZE and (
+        band_group * itemsize * (tile_size << (depth + 1)) ** 2 <= CHUNK_BYTES
+    ):
+        depth += 1
+    return depth, band_group

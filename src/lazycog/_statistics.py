@@ -1,0 +1,186 @@
+"""Exact statistics of bands, gathered tile by tile and merged in a fixed order.
+
+The partition is the tile grid, never the chunks, so that floating-point sums come out the
+same for any chunking and any order of tasks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+COUNT, MINIMUM, MAXIMUM, MEAN, SQUARES = range(5)
+"""Columns of a partial: SQUARES is the sum of squared differences from the mean."""
+EMPTY = (0.0, math.inf, -math.inf, 0.0, 0.0)
+"""The partial of no pixels."""
+
+
+def tile_partials(
+    pixels: NDArray[np.generic], tile_size: int, nodata: float | int | None
+) -> NDArray[np.float64]:
+    """Summarise every tile of a piece of the full resolution.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (band, height, width)
+        Pixels that start at a tile corner.
+    tile_size : int
+        Side of a tile.
+    nodata : number or None
+        Left out, as NaN is.
+
+    Returns
+    -------
+    ndarray, shape (band, tile row, tile col, 5)
+        One partial per tile.
+    """
+    count, height, width = pixels.shape
+    rows, cols = -(-height // tile_size), -(-width // tile_size)
+    partials = np.empty((count, rows, cols, 5))
+    values = pixels.astype(np.float32) if pixels.dtype == np.float16 else pixels
+    value = values.dtype.type(0 if nodata is None else nodata)
+    _fill_partials(values, tile_size, value, nodata is not None, partials)
+    return partials
+
+
+@numba.njit(nogil=True, cache=True)
+def _fill_partials(
+    pixels: NDArray[np.generic],
+    tile_size: int,
+    nodata: float,
+    has_nodata: bool,  # noqa: FBT001 - numba compiles positional arguments
+    partials: NDArray[np.float64],
+) -> None:
+    """Fill one partial per band and tile, in two sweeps over the tile's rows."""
+    count, height, width = pixels.shape
+    for band in range(count):
+        for tile_row in range(partials.shape[1]):
+            for tile_col in range(partials.shape[2]):
+                top, left = tile_row * tile_size, tile_col * tile_size
+                tile = pixels[
+                    band,
+                    top : min(top + tile_size, height),
+                    left : min(left + tile_size, width),
+                ]
+                partial = partials[band, tile_row, tile_col]
+                _fill_partial(tile, nodata, has_nodata, partial)
+
+
+@numba.njit(nogil=True, cache=True)
+def _fill_partial(
+    tile: NDArray[np.generic],
+    nodata: float,
+    has_nodata: bool,  # noqa: FBT001 - numba compiles positional arguments
+    partial: NDArray[np.float64],
+) -> None:
+    """Count, minimum, maximum, mean, and squared differences from the mean."""
+    height, width = tile.shape
+    number = 0
+    low, high = np.inf, -np.inf
+    total = 0.0
+    for y in range(height):
+        # one sum per row keeps the rounding error small
+        row_total = 0.0
+        for x in range(width):
+            value = tile[y, x]
+            if value != value or (has_nodata and value == nodata):  # noqa: PLR0124 - NaN
+                continue
+            number += 1
+            real = float(value)
+            low = min(low, real)
+            high = max(high, real)
+            row_total += real
+        total += row_total
+    mean = total / number if number else 0.0
+    squares = 0.0
+    for y in range(height):
+        row_squares = 0.0
+        for x in range(width):
+            value = tile[y, x]
+            if value != value or (has_nodata and value == nodata):  # noqa: PLR0124 - NaN
+                continue
+            difference = float(value) - mean
+            row_squares += difference * difference
+        squares += row_squares
+    partial[0], partial[1], partial[2] = number, low, high
+    partial[3], partial[4] = mean, squares
+
+
+def merge(partials: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Merge partials of each band.
+
+    Parameters
+    ----------
+    partials : ndarray, shape (band, n, 5)
+        Partials of disjoint sets of pixels, in a fixed order.
+
+    Returns
+    -------
+    ndarray, shape (band, 5)
+        Their union. The sums are exactly rounded (math.fsum).
+    """
+    merged = np.empty((partials.shape[0], 5))
+    for band, rows in enumerate(partials):
+        filled = rows[rows[:, COUNT] > 0]
+        if not len(filled):
+            merged[band] = EMPTY
+            continue
+        number = math.fsum(filled[:, COUNT])
+        mean = math.fsum(filled[:, COUNT] * filled[:, MEAN]) / number
+        between = filled[:, COUNT] * (filled[:, MEAN] - mean) ** 2
+        merged[band] = (
+            number,
+            filled[:, MINIMUM].min(),
+            filled[:, MAXIMUM].max(),
+            mean,
+            math.fsum(filled[:, SQUARES]) + math.fsum(between),
+        )
+    return merged
+
+
+@dataclass(frozen=True)
+class BandStatistics:
+    """Statistics of one band over its valid pixels."""
+
+    minimum: float
+    maximum: float
+    mean: float
+    stddev: float
+    """Population standard deviation, as GDAL computes it."""
+    valid_percent: float
+
+    @classmethod
+    def from_partial(
+        cls, partial: NDArray[np.float64], pixel_count: int
+    ) -> BandStatistics | None:
+        """Finish a merged partial; None when no pixel is valid."""
+        number = float(partial[COUNT])
+        if not number:
+            return None
+        return cls(
+            minimum=float(partial[MINIMUM]),
+            maximum=float(partial[MAXIMUM]),
+            mean=float(partial[MEAN]),
+            stddev=math.sqrt(float(partial[SQUARES]) / number),
+            valid_percent=100.0 * number / pixel_count,
+        )
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """GDAL's metadata items (GDALRasterBand::SetStatistics, ``%.14g``)."""
+        return {
+            "STATISTICS_MAXIMUM": f"{self.maximum:.14g}",
+            "STATISTICS_MEAN": f"{self.mean:.14g}",
+            "STATISTICS_MINIMUM": f"{self.minimum:.14g}",
+            "STATISTICS_STDDEV": f"{self.stddev:.14g}",
+            "STATISTICS_VALID_PERCENT": f"{self.valid_percent:.4g}",
+        }

@@ -1,0 +1,77 @@
+"""Cut one tile out of a piece of a level: padded, interleaved, predictor applied."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HORIZONTAL = 2
+"""Predictor tag: differences along the row (TIFF 6.0 §14)."""
+FLOATING_POINT = 3
+"""Predictor tag: Adobe TIFF Technical Note 3."""
+UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+"""Differences wrap around, so that they are taken on unsigned integers."""
+
+
+def cut_tile(
+    pixels: NDArray[np.generic], row: int, col: int, tile_size: int, predictor: int
+) -> NDArray[np.uint8]:
+    """Cut a tile and make it ready for the codec.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (band, height, width)
+        A piece of a level; what lies beyond it is padded with 0, as GDAL does.
+    row, col : int
+        Position of the tile's first pixel in `pixels`.
+    tile_size : int
+        Side of the tile.
+    predictor : int
+        1, 2 or 3, as in the Predictor tag.
+
+    Returns
+    -------
+    ndarray of uint8
+        The tile's bytes: pixel by pixel, bands together.
+    """
+    count = pixels.shape[0]
+    if predictor == HORIZONTAL:
+        view = pixels.view(UNSIGNED[pixels.dtype.itemsize])
+        tile = np.empty((tile_size, tile_size, count), dtype=view.dtype)
+        _interleave_differences(view, row, col, tile)
+        return tile.view(np.uint8).reshape(-1)
+    inner = pixels[:, row : row + tile_size, col : col + tile_size].transpose(1, 2, 0)
+    tile = np.zeros((tile_size, tile_size, count), dtype=pixels.dtype)
+    tile[: inner.shape[0], : inner.shape[1]] = inner
+    if predictor == FLOATING_POINT:
+        imagecodecs = importlib.import_module("imagecodecs")
+        tile = imagecodecs.floatpred_encode(tile, axis=-2)
+    return np.ascontiguousarray(tile).view(np.uint8).reshape(-1)
+
+
+@numba.njit(nogil=True, cache=True)
+def _interleave_differences(
+    pixels: NDArray[np.generic], row: int, col: int, tile: NDArray[np.generic]
+) -> None:
+    """Fill `tile` (row, col, band) with horizontal differences of `pixels`."""
+    count = pixels.shape[0]
+    height = min(tile.shape[0], pixels.shape[1] - row)
+    width = min(tile.shape[1], pixels.shape[2] - col)
+    zero = tile.dtype.type(0)
+    for y in range(height):
+        for band in range(count):
+            previous = zero
+            for x in range(width):
+                value = pixels[band, row + y, col + x]
+                tile[y, x, band] = value - previous
+                previous = value
+            if width < tile.shape[1]:
+                tile[y, width, band] = zero - previous
+        tile[y, width + 1 :, :] = zero
+    tile[height:, :, :] = zero

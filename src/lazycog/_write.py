@@ -1,0 +1,146 @@
+"""One write, from pixels and options to the file: plan, graph, compute, commit."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lazycog import _graph, _layout
+from lazycog._plan import CogPlan, plan_cog
+from lazycog._result import CogResult, LevelResult
+from lazycog.sinks.local import LocalSink, Placed
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from lazycog._georef import Description
+    from lazycog._options import CogOptions
+
+
+@dataclass(frozen=True)
+class Raster:
+    """A lazy raster without xarray: pixels (band, row, col) and what they mean."""
+
+    pixels: Any
+    """Dask or NumPy array, shape (band, height, width)."""
+    description: Description
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return int(self.pixels.shape[1]), int(self.pixels.shape[2])
+
+
+def plan(raster: Raster, options: CogOptions) -> CogPlan:
+    """Take every decision about a write; compute nothing."""
+    return plan_cog(raster.description, raster.size, options)
+
+
+def write(
+    raster: Raster,
+    destination: str | os.PathLike[str],
+    options: CogOptions,
+    *,
+    compute: bool,
+) -> Any:  # noqa: ANN401 - a CogResult, or a Delayed of one
+    """Write a raster as a COG.
+
+    Parameters
+    ----------
+    raster : Raster
+        What to write.
+    destination : path
+        Where to.
+    options : CogOptions
+        How.
+    compute : bool
+        False gives the lazy write instead of its result.
+
+    Returns
+    -------
+    CogResult or dask.delayed.Delayed
+        The result, or what computes to it.
+    """
+    token = uuid.uuid4().hex[:12]
+    sink = LocalSink.of(destination, token, overwrite=options.overwrite)
+    the_plan = plan(raster, options)
+    the_plan.entries()  # GDAL refuses a CRS or transform here, not at the commit
+    lazy = _graph.build(
+        _graph.as_lazy(raster.pixels, the_plan),
+        the_plan,
+        sink,
+        token=token,
+        lock=_graph.make_lock(options.lock, token),
+        begin=begin,
+        commit=commit,
+    )
+    if not compute:
+        return lazy
+    try:
+        return _graph.compute(lazy)
+    except BaseException as error:
+        sink.abort()
+        error.add_note(f"lazycog wrote nothing: {sink.path} is as it was")
+        raise
+
+
+def begin(sink: LocalSink, sections: Sequence[tuple[int, int]]) -> float:
+    """First task: make room at the destination."""
+    sink.check_absent()
+    sink.begin(sections)
+    return time.time()
+
+
+def commit(
+    plan: CogPlan,
+    sink: LocalSink,
+    started: float,
+    count: int,
+    *results: Any,  # noqa: ANN401
+) -> CogResult:
+    """Last task: write the header and let the file appear.
+
+    Parameters
+    ----------
+    plan : CogPlan
+        The plan.
+    sink : LocalSink
+        The destination.
+    started : float
+        Time of the first task, in seconds since the epoch.
+    count : int
+        How many of `results` are placements; the others say that runs are written.
+    *results : RowPlacement or int
+        One of each per row of chunks.
+
+    Returns
+    -------
+    CogResult
+        What was written.
+    """
+    layout = _layout.assemble(plan, results[:count])
+    placed = [Placed(each.section, each.offset, each.length) for each in layout.extents]
+    sink.commit(layout.header, placed, layout.size)
+    levels = tuple(
+        LevelResult(
+            level.index,
+            level.height,
+            level.width,
+            plan.tile_count(level),
+            layout.level_bytes[level.index],
+        )
+        for level in plan.levels
+    )
+    return CogResult(
+        path=sink.path,
+        size=layout.size,
+        bigtiff=layout.bigtiff,
+        levels=levels,
+        raw_bytes=plan.raw_bytes,
+        duration=max(0.0, time.time() - started),
+        statistics=layout.statistics,
+        plan=plan,
+    )

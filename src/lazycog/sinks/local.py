@@ -1,0 +1,291 @@
+"""A file on a file system that all workers share.
+
+Runs are written by position into one temporary file per section, in a hidden folder
+beside the destination. The commit puts header and overviews in front of the full
+resolution, syncs, and renames; until then the destination is as it was.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lazycog.errors import DestinationExistsError, SinkError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+COPY_BYTES = 64 * 2**20
+"""Bytes per kernel-side copy, so that Ctrl-C is noticed between two of them."""
+INSERT_RANGE = 0x20
+"""FALLOC_FL_INSERT_RANGE (linux/falloc.h)."""
+UNSUPPORTED = frozenset(
+    {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.ETXTBSY}
+)
+"""What the kernel answers where a file system lacks an operation."""
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A piece of the file that stands in a section's temporary file."""
+
+    section: tuple[int, int]
+    offset: int
+    """Position in the file."""
+    length: int
+
+
+@dataclass(frozen=True)
+class LocalSink:
+    """Plain value; every operation opens what it needs."""
+
+    path: str
+    """Absolute path of the destination."""
+    token: str
+    """Names the temporary folder of this write."""
+    overwrite: bool = True
+
+    @classmethod
+    def of(cls, destination: str | os.PathLike[str], token: str, *, overwrite: bool) -> LocalSink:
+        """Resolve a path and refuse one that cannot be written.
+
+        Parameters
+        ----------
+        destination : path
+            Of the file to come; its folder must exist.
+        token : str
+            Names the temporary folder.
+        overwrite : bool
+            Whether an existing file may be replaced.
+
+        Returns
+        -------
+        LocalSink
+            Nothing is created yet.
+
+        Raises
+        ------
+        SinkError
+            The folder is missing or not writable, or the path is a folder.
+        DestinationExistsError
+            The file exists and may not be replaced.
+        """
+        path = Path(os.path.realpath(Path(destination).expanduser()))
+        folder = path.parent
+        if not folder.is_dir():
+            raise SinkError(
+                errno.ENOENT, "the destination's folder does not exist; make it first",
+                str(folder),
+            )
+        if path.is_dir():
+            raise SinkError(
+                errno.EISDIR, "the destination is a folder; add a file name", str(path)
+            )
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise SinkError(
+                errno.EACCES, "the destination's folder is not writable", str(folder)
+            )
+        sink = cls(str(path), token, overwrite)
+        sink.check_absent()
+        return sink
+
+    def check_absent(self) -> None:
+        """Refuse an existing destination unless it may be replaced."""
+        if not self.overwrite and Path(self.path).exists():
+            raise DestinationExistsError(
+                errno.EEXIST,
+                "the destination exists and overwrite=False; remove it or allow it",
+                self.path,
+            )
+
+    @property
+    def folder(self) -> Path:
+        """The temporary folder of this write."""
+        path = Path(self.path)
+        return path.with_name(f".{path.name}.lazycog-{self.token}")
+
+    def _section(self, section: tuple[int, int]) -> Path:
+        return self.folder / "level-{}-plane-{}".format(*section)
+
+    def begin(self, sections: Sequence[tuple[int, int]]) -> None:
+        """Make the temporary folder with an empty file per section."""
+        with _refused("prepare", self.path):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir()
+            for section in sections:
+                self._section(section).touch()
+
+    def write(
+        self, section: tuple[int, int], pieces: Sequence[tuple[int, bytes]]
+    ) -> None:
+        """Write bytes at positions of a section.
+
+        Parameters
+        ----------
+        section : (level, plane)
+            Which temporary file.
+        pieces : sequence of (position, bytes)
+            What to write where; the same call again writes the same bytes.
+
+        Raises
+        ------
+        SinkError
+            The file system refused, or the folder is not there.
+        """
+        with _refused("write", self.path), _opened(self._section(section)) as file:
+            for position, data in pieces:
+                _write_all(file, data, position)
+
+    def commit(self, header: bytes, placed: Sequence[Placed], size: int) -> None:
+        """Assemble the file and let it appear.
+
+        Parameters
+        ----------
+        header : bytes
+            The first bytes of the file.
+        placed : sequence of Placed
+            All sections, in the order of the file; the last is the largest.
+        size : int
+            Length of the file.
+
+        Raises
+        ------
+        SinkError
+            A section is shorter than its sizes say, or the file system refused.
+        DestinationExistsError
+            The destination appeared meanwhile and may not be replaced.
+        """
+        for each in placed:
+            found = self._section(each.section).stat().st_size
+            if found != each.length:
+                raise SinkError(
+                    errno.EIO,
+                    f"level {each.section[0]} holds {found} of {each.length} bytes: a "
+                    "worker's writes were lost; is the folder shared by all workers?",
+                    str(self.folder),
+                )
+        with _refused("commit", self.path):
+            result = self._assemble(header, placed, size)
+            self._publish(result)
+            shutil.rmtree(self.folder)
+
+    def abort(self) -> None:
+        """Remove everything of this write; the destination was never touched."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _assemble(self, header: bytes, placed: Sequence[Placed], size: int) -> Path:
+        *front, last = placed
+        base = self._section(last.section)
+        with _opened(base) as file:
+            if _insert_range(file, last.offset):
+                self._fill(file, header, front)
+                os.fsync(file)
+                return base
+        result = self.folder / "result"
+        result.touch()
+        with _opened(result) as file:
+            os.truncate(file, size)
+            self._fill(file, header, placed)
+            os.fsync(file)
+        return result
+
+    def _fill(self, file: int, header: bytes, placed: Sequence[Placed]) -> None:
+        _write_all(file, header, 0)
+        for each in placed:
+            source = self._section(each.section)
+            with _opened(source, os.O_RDONLY) as section:
+                _copy(section, file, each.offset, each.length)
+            source.unlink()
+
+    def _publish(self, result: Path) -> None:
+        """Give the finished file its name, at once or not at all."""
+        if self.overwrite:
+            os.replace(result, self.path)  # noqa: PTH105 - the pair of os.link
+        else:
+            try:
+                os.link(result, self.path)  # noqa: PTH200 - fails when it exists
+            except FileExistsError:
+                self.check_absent()
+        with _opened(Path(self.path).parent, os.O_RDONLY) as folder:
+            os.fsync(folder)
+
+
+@contextmanager
+def _opened(path: Path, flags: int = os.O_RDWR) -> Iterator[int]:
+    """Open without creating: what is missing was lost or aborted."""
+    file = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def _refused(action: str, path: str) -> Iterator[None]:
+    """Turn the file system's refusal into one clear error."""
+    try:
+        yield
+    except SinkError:
+        raise
+    except OSError as error:
+        if error.errno in FULL:
+            remedy = "the disk is full: free space or choose another destination"
+        elif error.errno == errno.ENOENT:
+            remedy = (
+                "the temporary folder is gone: the write was aborted, or a worker does "
+                "not share the destination's file system"
+            )
+        else:
+            remedy = "the destination is as it was"
+        raise SinkError(
+            error.errno, f"could not {action}: {error.strerror}; {remedy}", path
+        ) from error
+
+
+def _write_all(file: int, data: bytes, position: int) -> None:
+    """Write all bytes: a system call may take fewer."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(file, view, position)
+        view = view[written:]
+        position += written
+
+
+def _insert_range(file: int, length: int) -> bool:
+    """Shift a file's content by `length` without rewriting it, where possible."""
+    try:
+        fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+    except (AttributeError, OSError):  # not Linux
+        return False
+    fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    if fallocate(file, INSERT_RANGE, 0, length) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in UNSUPPORTED:
+        return False
+    raise OSError(code, os.strerror(code))
+
+
+def _copy(source: int, target: int, position: int, length: int) -> None:
+    """Copy a whole file to a position, inside the kernel where it can."""
+    done = 0
+    while done < length:
+        step = min(COPY_BYTES, length - done)
+        try:
+            copied = os.copy_file_range(source, target, step, done, position + done)
+        except (AttributeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in UNSUPPORTED:
+                raise
+            data = os.pread(source, step, done)
+            _write_all(target, data, position + done)
+            copied = len(data)
+        if not copied:
+            raise OSError(errno.EIO, "a temporary file ended early")
+        done += copied
