@@ -49,6 +49,7 @@ OWN_ATTRS = frozenset(
         "scales",
         "offsets",
         "descriptions",
+        "band_tags",
         "crs",
         "transform",
         "nodatavals",
@@ -275,12 +276,14 @@ def _bands(
             scale=1.0 if scale is None else float(scale),
             offset=0.0 if offset is None else float(offset),
             unit=None if unit is None else str(unit),
+            tags=_tags(tags or {}),
         )
-        for name, scale, offset, unit in zip(
+        for name, scale, offset, unit, tags in zip(
             names,
             _per_band(scales, count, "scale_factor"),
             _per_band(offsets, count, "add_offset"),
             _per_band(attrs.get("units"), count, "units"),
+            _per_band(attrs.get("band_tags"), count, "band_tags"),
             strict=True,
         )
     )

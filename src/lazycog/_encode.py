@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,11 +16,11 @@ from lazycog._tiles import cut_tile
 from lazycog.errors import InputError, TileEncodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from lazycog._grid import AxisChunk, Level, Span, Stage
+    from lazycog._grid import AxisChunk, Span, Stage
     from lazycog._plan import Encoding
 
 FRAME_BYTES = LEADER_BYTES + TRAILER_BYTES
@@ -28,14 +29,15 @@ FRAME_BYTES = LEADER_BYTES + TRAILER_BYTES
 
 @dataclass(frozen=True)
 class Run:
-    """Encoded tiles that stand next to each other in the file."""
+    """Encoded tiles of a chunk that stand next to each other in the file."""
 
     level: int
     plane: int
     tile_row: int
     """Row of the run within the chunk."""
-    data: bytes
-    """Leader, payload and trailer of each tile."""
+    start: int
+    stop: int
+    """Range in the chunk's encoded bytes: leader, payload and trailer of each tile."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,19 @@ class Summary:
 class EncodedChunk:
     """Result of an encode task."""
 
+    data: NDArray[np.uint8]
+    """Encoded bytes of all runs."""
     runs: tuple[Run, ...]
     summary: Summary
 
     @property
     def encoded_bytes(self) -> int:
         """Bytes that will be written for this chunk."""
-        return sum(len(run.data) for run in self.runs)
+        return len(self.data)
+
+    def run_data(self, run: Run) -> memoryview:
+        """Give the bytes of one run."""
+        return memoryview(self.data)[run.start : run.stop]
 
 
 @dataclass(frozen=True)
@@ -110,27 +118,21 @@ def encode_chunk(task: ChunkTask, pixels: NDArray[np.generic]) -> EncodedChunk:
     encoding, stage = task.encoding, task.stage
     rows, cols = task.axes
     pixels = _stored_pixels(task, pixels)
-    runs: list[Run] = []
+    writer = _TileWriter.of(task)
     sizes: dict[int, NDArray[np.uint32]] = {}
     partials = None
     for step, level in enumerate(stage.levels):
         own = pixels[:, : len(rows.own[step]), : len(cols.own[step])]
         if level.index == 0 and encoding.statistics:
             partials = tile_partials(own, level.tile_size, encoding.nodata)
-        level_runs, sizes[level.index] = _encode_level(task, step, own)
-        runs += level_runs
+        sizes[level.index] = writer.encode_level(step, own)
         if step + 1 < len(rows.own):
-            above = stage.levels[step + 1] if step + 1 < len(stage.levels) else None
-            pixels = _reduce(task, pixels, step, level, above or stage.handed_up)
-    return EncodedChunk(
-        tuple(runs),
-        Summary(
-            sizes,
-            _checksum(runs),
-            partials,
-            pixels if stage.handed_up else None,
-        ),
+            pixels = _reduce(task, pixels, step)
+    data = writer.buffer[: writer.position]
+    summary = Summary(
+        sizes, _checksum(data), partials, pixels if stage.handed_up else None
     )
+    return EncodedChunk(data, tuple(writer.runs), summary)
 
 
 def _stored_pixels(task: ChunkTask, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -160,16 +162,11 @@ def _stored_pixels(task: ChunkTask, pixels: NDArray[np.generic]) -> NDArray[np.g
 
 
 def _reduce(
-    task: ChunkTask,
-    pixels: NDArray[np.generic],
-    step: int,
-    source: Level,
-    target: Level | None,
+    task: ChunkTask, pixels: NDArray[np.generic], step: int
 ) -> NDArray[np.generic]:
-    """Make the chunk's piece of the next level."""
-    if target is None:  # the caller asks only where a level follows
-        raise AssertionError(step)
+    """Make the chunk's piece of the level after `step`."""
     rows, cols = task.axes
+    source, target = task.stage.all_levels[step : step + 2]
     wanted = rows.need[step + 1], cols.need[step + 1]
     return resample.reduce(
         pixels,
@@ -183,39 +180,100 @@ def _reduce(
     )
 
 
-def _encode_level(
-    task: ChunkTask, step: int, pixels: NDArray[np.generic]
-) -> tuple[list[Run], NDArray[np.uint32]]:
-    """Encode a chunk's tiles of one level, row by row."""
-    encoding, level = task.encoding, task.stage.levels[step]
-    count, height, width = pixels.shape
-    tile_size = level.tile_size
-    planes = _planes(encoding.interleave, count)
-    tile_rows, tile_cols = -(-height // tile_size), -(-width // tile_size)
-    sizes = np.zeros((len(planes), tile_rows, tile_cols, len(planes[0])), np.uint32)
-    first_plane = task.bands.start if encoding.planes else 0
-    rows, cols = task.axes
-    origin = (rows.own[step].start // tile_size, cols.own[step].start // tile_size)
-    runs = []
-    for plane, positions in enumerate(planes):
-        for tile_row in range(tile_rows if tile_cols else 0):
-            pieces: list[bytes] = []
-            for tile_col in range(tile_cols):
-                for index, bands in enumerate(positions):
-                    tile = cut_tile(
-                        pixels[bands],
-                        tile_row * tile_size,
-                        tile_col * tile_size,
-                        tile_size,
-                        encoding.predictor,
-                    )
-                    where = (level.index, origin[0] + tile_row, origin[1] + tile_col)
-                    payload = _encode_tile(encoding, tile, where)
-                    sizes[plane, tile_row, tile_col, index] = len(payload)
-                    pieces += framed(payload)
-            data = b"".join(pieces)
-            runs.append(Run(level.index, first_plane + plane, tile_row, data))
-    return runs, sizes
+@dataclass
+class _TileWriter:
+    """Encodes tile after tile into one buffer, leader and trailer in place."""
+
+    task: ChunkTask
+    buffer: NDArray[np.uint8]
+    position: int
+    runs: list[Run]
+
+    @classmethod
+    def of(cls, task: ChunkTask) -> _TileWriter:
+        """Reserve room for every tile of the chunk.
+
+        The room comes straight from the system: pages that stay unused cost nothing,
+        and the whole goes back when the chunk is placed, whatever the heap looks like.
+        """
+        rows, cols = task.axes
+        tiles = 0
+        for step, level in enumerate(task.stage.levels):
+            side = level.tile_size
+            tiles += -(-len(rows.own[step]) // side) * -(-len(cols.own[step]) // side)
+        itemsize = np.dtype(task.encoding.dtype).itemsize
+        samples = len(task.bands)
+        per_tile = 1 if task.encoding.samples_are_tiles else samples
+        tile_bytes = task.stage.levels[0].tile_size ** 2 * itemsize * per_tile
+        room = tiles * samples // per_tile * (
+            task.encoding.codec.bound(tile_bytes) + FRAME_BYTES
+        )
+        buffer = np.frombuffer(mmap.mmap(-1, max(room, 1)), dtype=np.uint8)
+        return cls(task, buffer, 0, [])
+
+    def encode_level(
+        self, step: int, pixels: NDArray[np.generic]
+    ) -> NDArray[np.uint32]:
+        """Encode the chunk's tiles of one level, plane by plane and row by row.
+
+        Returns
+        -------
+        ndarray, shape (plane, tile row, tile col, tile of position)
+            Byte counts.
+        """
+        level = self.task.stage.levels[step]
+        side = level.tile_size
+        count, height, width = pixels.shape
+        planes = _planes(self.task.encoding.interleave, count)
+        shape = (len(planes), -(-height // side), -(-width // side), len(planes[0]))
+        sizes = np.zeros(shape, np.uint32)
+        samples = planes[0][0].stop - planes[0][0].start
+        scratch = np.empty((side, side, samples), dtype=pixels.dtype)
+        first_plane = self.task.bands.start if self.task.encoding.planes else 0
+        for plane, tile_row in np.ndindex(shape[:2]):
+            start = self.position
+            for tile_col, index in np.ndindex(shape[2:]):
+                sizes[plane, tile_row, tile_col, index] = self._encode_tile(
+                    step, pixels[planes[plane][index]], (tile_row, tile_col), scratch
+                )
+            self.runs.append(
+                Run(level.index, first_plane + plane, tile_row, start, self.position)
+            )
+        return sizes
+
+    def _encode_tile(
+        self,
+        step: int,
+        pixels: NDArray[np.generic],
+        where: tuple[int, int],
+        scratch: NDArray[np.generic],
+    ) -> int:
+        """Append one tile; name it when the codec fails."""
+        encoding = self.task.encoding
+        side = scratch.shape[0]
+        tile = cut_tile(
+            pixels, where[0] * side, where[1] * side, scratch, encoding.predictor
+        )
+        payload = memoryview(self.buffer)[self.position + LEADER_BYTES :]
+        try:
+            size = encoding.codec.encode(tile, payload, encoding.level)
+        except Exception as error:  # whatever a codec raises, the tile is named
+            raise self._failed(step, where, str(error)) from error
+        if not size:
+            raise self._failed(step, where, "it gave no bytes")
+        frame(self.buffer, self.position, size)
+        self.position += FRAME_BYTES + size
+        return size
+
+    def _failed(
+        self, step: int, where: tuple[int, int], reason: str
+    ) -> TileEncodeError:
+        rows, cols = self.task.axes
+        level = self.task.stage.levels[step]
+        row = rows.own[step].start // level.tile_size + where[0]
+        col = cols.own[step].start // level.tile_size + where[1]
+        name = self.task.encoding.codec.name
+        return TileEncodeError(level.index, row, col, f"{name}: {reason}")
 
 
 def _planes(interleave: str, count: int) -> list[list[slice]]:
@@ -234,37 +292,26 @@ def _planes(interleave: str, count: int) -> list[list[slice]]:
     return [[bands] for bands in single]
 
 
-def _encode_tile(
-    encoding: Encoding, tile: NDArray[np.uint8], where: tuple[int, int, int]
-) -> bytes:
-    """Run the codec, and name the tile when it fails."""
-    try:
-        payload = encoding.codec.encode(tile, encoding.level)
-    except Exception as error:  # whatever a codec raises, the tile is named
-        reason = f"{encoding.codec.name}: {error}"
-        raise TileEncodeError(*where, reason) from error
-    if not payload:
-        raise TileEncodeError(*where, f"{encoding.codec.name} gave no bytes")
-    return payload
-
-
-def framed(payload: bytes) -> tuple[bytes, bytes, bytes]:
+def frame(buffer: NDArray[np.uint8], position: int, size: int) -> None:
     """Put leader and trailer around a payload (GDAL COG driver, ghost area).
 
     Examples
     --------
-    >>> framed(b"abcdef")
-    (b'\\x06\\x00\\x00\\x00', b'abcdef', b'cdef')
+    >>> buffer = np.frombuffer(bytearray(b"....abcdef...."), dtype=np.uint8)
+    >>> frame(buffer, 0, 6)
+    >>> buffer.tobytes()
+    b'\\x06\\x00\\x00\\x00abcdefcdef'
     """
-    trailer = payload[-TRAILER_BYTES:].ljust(TRAILER_BYTES, b"\0")
-    return struct.pack("<I", len(payload)), payload, trailer
+    start = position + LEADER_BYTES
+    struct.pack_into("<I", buffer.data, position, size)
+    last = buffer[max(start, start + size - TRAILER_BYTES) : start + size]
+    trailer = buffer[start + size : start + size + TRAILER_BYTES]
+    trailer[: len(last)] = last
+    trailer[len(last) :] = 0
 
 
-def _checksum(runs: Sequence[Run]) -> int:
+def _checksum(data: NDArray[np.uint8]) -> int:
     """CRC-32 over all runs of a chunk."""
     from imagecodecs import deflate_crc32  # noqa: PLC0415 - loaded where tiles are made
 
-    value = 0
-    for run in runs:
-        value = int(deflate_crc32(run.data, value))
-    return value
+    return int(deflate_crc32(data))

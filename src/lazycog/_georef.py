@@ -124,7 +124,11 @@ def describe(
     image = _descriptive(tiff.ifds[0])
     if tile_interleave:
         image = _with_tile_interleave(image)
-    return DescriptiveEntries(image, _descriptive(tiff.ifds[1]))
+    overview = _descriptive(tiff.ifds[1])
+    if all(each.tag != Tag.GDAL_NODATA for each in overview):
+        # GDAL forgets it for 64-bit integers, and a reader of one level needs it
+        overview += tuple(each for each in image if each.tag == Tag.GDAL_NODATA)
+    return DescriptiveEntries(image, overview)
 
 
 def _tiny_cog(description: Description, overview_resampling: str) -> bytes:

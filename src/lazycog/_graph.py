@@ -209,12 +209,13 @@ def place_task(
     """
     first_plane = task.bands.start if task.encoding.planes else 0
     positions = run_positions(placement, task.stage, first_plane, task.col)
-    sections: dict[tuple[int, int], list[tuple[int, bytes]]] = {}
+    sections: dict[tuple[int, int], list[tuple[int, memoryview]]] = {}
     same = placement.checksums[task.col] == chunk.summary.checksum
     for run in chunk.runs:
         position, length = positions[run.level, run.plane, run.tile_row]
-        same = same and len(run.data) == length
-        sections.setdefault((run.level, run.plane), []).append((position, run.data))
+        data = chunk.run_data(run)
+        same = same and len(data) == length
+        sections.setdefault((run.level, run.plane), []).append((position, data))
     if not same:
         raise SourceChangedError(
             f"the chunk at row {task.row}, col {task.col} of stage {task.stage.index} "

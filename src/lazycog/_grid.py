@@ -188,6 +188,11 @@ class Stage:
         return self.levels[0].tile_size << self.depth
 
     @property
+    def all_levels(self) -> tuple[Level, ...]:
+        """Levels made in a chunk, the handed-up one included."""
+        return (*self.levels, self.handed_up) if self.handed_up else self.levels
+
+    @property
     def chunk_rows(self) -> int:
         """Number of rows of chunks."""
         return ceil_div(self.levels[0].height, self.chunk_size)
@@ -214,8 +219,7 @@ class Stage:
 
     def axis_chunk(self, axis: int, index: int) -> AxisChunk:
         """Give what chunk `index` owns and needs on an axis (0 rows, 1 columns)."""
-        levels = (*self.levels, self.handed_up) if self.handed_up else self.levels
-        sizes = [level.size[axis] for level in levels]
+        sizes = [level.size[axis] for level in self.all_levels]
         own = []
         for step, size in enumerate(sizes):
             side = self.chunk_size >> step

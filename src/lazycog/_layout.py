@@ -381,7 +381,8 @@ class _HeaderDraft:
                 pair.append(position)
                 length = ifd.tile_count * _width(kind)
                 if length > form.inline_bytes:
-                    position = _even(position + length)
+                    # libtiff appends the arrays as they come, unaligned
+                    position += length
             arrays.append((pair[0], pair[1]))
         return cls(form, ghost, tuple(ifds), tuple(arrays), position)
 
@@ -454,15 +455,16 @@ def _draft_ifd(
     form: Format,
     position: int,
 ) -> tuple[_IfdDraft, int]:
-    """Place a directory and its out-of-line values at `position`."""
-    entries = (*_structural(plan, level), *descriptive)
+    """Place a directory and its out-of-line values behind `position`."""
+    entries = _value_order([*_structural(plan, level), *descriptive])
+    position = _even(position)
     tile_count = plan.tile_count(level)
     value_offsets = {}
     end = position + form.directory_bytes(len(entries) + 2)
     for entry in entries:
         if len(entry.payload) > form.inline_bytes:
-            value_offsets[entry.tag] = end
-            end = _even(end + len(entry.payload))
+            value_offsets[entry.tag] = _even(end)
+            end = _even(end) + len(entry.payload)
     draft = _IfdDraft(
         entries=entries,
         tile_count=tile_count,
@@ -471,7 +473,18 @@ def _draft_ifd(
         offsets_type=form.offset_type,
         counts_type=_counts_type(plan, tile_count, form),
     )
-    return draft, _even(end)
+    return draft, end
+
+
+FIRST_PRIVATE_TAG = 32768
+"""Private tags start here (TIFF 6.0 §8); libtiff keeps them in the order of setting."""
+
+
+def _value_order(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Order entries as libtiff writes their out-of-line values."""
+    public = [entry for entry in entries if entry.tag < FIRST_PRIVATE_TAG]
+    private = [entry for entry in entries if entry.tag >= FIRST_PRIVATE_TAG]
+    return (*sorted(public, key=lambda entry: entry.tag), *private)
 
 
 def _counts_type(plan: CogPlan, tile_count: int, form: Format) -> FieldType:

@@ -246,8 +246,7 @@ class CogPlan:
     def max_bytes(self) -> int:
         """Upper bound of the file size: nothing compresses."""
         payload = sum(self.tile_count(level) for level in self.levels) * (
-            math.ceil(self.tile_bytes * self.encoding.codec.expansion)
-            + 64
+            self.encoding.codec.bound(self.tile_bytes)
             + LEADER_BYTES
             + TRAILER_BYTES
         )
@@ -267,6 +266,18 @@ class CogPlan:
             overview_resampling=self.encoding.resampling,
             tile_interleave=self.encoding.interleave == "tile",
         )
+
+    def __str__(self) -> str:
+        """Levels, chunks, tasks, memory and size."""
+        from lazycog import _views  # noqa: PLC0415 - only when shown
+
+        return _views.plan_text(self)
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook, with a picture of the pyramid."""
+        from lazycog import _views  # noqa: PLC0415 - only when shown
+
+        return _views.plan_html(self)
 
 
 SUMMARY_GROUP = 32

@@ -54,5 +54,17 @@ class CogResult:
     def __str__(self) -> str:
         return self.path
 
+    def __repr__(self) -> str:
+        """Size, compression ratio, levels and speed."""
+        from lazycog import _views  # noqa: PLC0415 - only when shown
+
+        return _views.result_text(self)
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook, with a small picture."""
+        from lazycog import _views  # noqa: PLC0415 - only when shown
+
+        return _views.result_html(self)
+
     def __fspath__(self) -> str:
         return self.path

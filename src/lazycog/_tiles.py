@@ -20,7 +20,11 @@ UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 def cut_tile(
-    pixels: NDArray[np.generic], row: int, col: int, tile_size: int, predictor: int
+    pixels: NDArray[np.generic],
+    row: int,
+    col: int,
+    scratch: NDArray[np.generic],
+    predictor: int,
 ) -> NDArray[np.uint8]:
     """Cut a tile and make it ready for the codec.
 
@@ -30,8 +34,8 @@ def cut_tile(
         A piece of a level; what lies beyond it is padded with 0, as GDAL does.
     row, col : int
         Position of the tile's first pixel in `pixels`.
-    tile_size : int
-        Side of the tile.
+    scratch : ndarray, shape (row, col, band)
+        A buffer for one tile of the pixels' dtype, written over.
     predictor : int
         1, 2 or 3, as in the Predictor tag.
 
@@ -40,19 +44,21 @@ def cut_tile(
     ndarray of uint8
         The tile's bytes: pixel by pixel, bands together.
     """
-    count = pixels.shape[0]
     if predictor == HORIZONTAL:
-        view = pixels.view(UNSIGNED[pixels.dtype.itemsize])
-        tile = np.empty((tile_size, tile_size, count), dtype=view.dtype)
-        _interleave_differences(view, row, col, tile)
+        unsigned = UNSIGNED[pixels.dtype.itemsize]
+        tile = scratch.view(unsigned)
+        _interleave_differences(pixels.view(unsigned), row, col, tile)
         return tile.view(np.uint8).reshape(-1)
-    inner = pixels[:, row : row + tile_size, col : col + tile_size].transpose(1, 2, 0)
-    tile = np.zeros((tile_size, tile_size, count), dtype=pixels.dtype)
-    tile[: inner.shape[0], : inner.shape[1]] = inner
+    height, width, _ = scratch.shape
+    inner = pixels[:, row : row + height, col : col + width].transpose(1, 2, 0)
+    if inner.shape != scratch.shape:
+        scratch[...] = 0
+    scratch[: inner.shape[0], : inner.shape[1]] = inner
     if predictor == FLOATING_POINT:
         imagecodecs = importlib.import_module("imagecodecs")
-        tile = imagecodecs.floatpred_encode(tile, axis=-2)
-    return np.ascontiguousarray(tile).view(np.uint8).reshape(-1)
+        shuffled = imagecodecs.floatpred_encode(scratch, axis=-2)
+        return np.ascontiguousarray(shuffled).view(np.uint8).reshape(-1)
+    return scratch.view(np.uint8).reshape(-1)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -36,8 +36,8 @@ REMOTE_GAP_BYTES = 2**20
 
 def validate(
     src: str | os.PathLike[str],
+    full: bool = True,  # noqa: FBT001, FBT002 - the pinned signature
     *,
-    full: bool = True,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Report:
     """Check that `src` is a valid Cloud-Optimized GeoTIFF.

@@ -6,6 +6,7 @@ Each codec is a frozen value; imagecodecs does the work without holding the GIL.
 from __future__ import annotations
 
 import importlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,20 +33,28 @@ class Codec:
     expansion: float
     """Bound on encoded size over raw size, for data that does not compress."""
 
-    def encode(self, tile: NDArray[np.uint8], level: int | None) -> bytes:
-        """Encode the bytes of one tile.
+    def bound(self, tile_bytes: int) -> int:
+        """Give the most bytes that a tile can encode to."""
+        return math.ceil(tile_bytes * self.expansion) + MIN_BOUND
+
+    def encode(
+        self, tile: NDArray[np.uint8], out: memoryview, level: int | None
+    ) -> int:
+        """Encode the bytes of one tile into a buffer.
 
         Parameters
         ----------
         tile : ndarray of uint8
             Contiguous bytes of the tile, predictor applied.
+        out : memoryview
+            At least ``bound(len(tile))`` writable bytes.
         level : int or None
             Effort, None for the codec's default.
 
         Returns
         -------
-        bytes
-            The payload between leader and trailer.
+        int
+            Number of bytes written at the start of `out`.
 
         Raises
         ------
@@ -53,11 +62,15 @@ class Codec:
             Whatever the encoder raises; the caller names the tile.
         """
         if self.function is None:
-            return tile.tobytes()
+            out[: len(tile)] = tile.data
+            return len(tile)
         encoder = getattr(importlib.import_module("imagecodecs"), self.function)
-        if self.default_level is None:
-            return bytes(encoder(tile))
-        return bytes(encoder(tile, level=level or self.default_level))
+        effort = {} if self.default_level is None else {"level": level or self.default_level}
+        return len(encoder(tile, out=out, **effort))
+
+
+MIN_BOUND = 256
+"""Frame and block headers of the smallest tiles."""
 
 
 CODECS: Mapping[str, Codec] = {

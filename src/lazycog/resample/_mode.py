@@ -2,6 +2,10 @@
 
 Every pixel that a window touches counts once. The value whose count is the first to
 exceed all others wins, in row-major order.
+
+One deviation: a window without valid pixels gives nodata. GDAL 3.10 writes 0 there when
+nodata is NaN or a negative int16, int32 or int64, since it tests nodata against the
+range of the unsigned type of that size.
 """
 
 from __future__ import annotations
@@ -75,7 +79,7 @@ def _lines(
             _choose(places[:size], out[band, row], best, count, low, high, fill)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def _choose(
     places: Array,
     result: Array,
@@ -86,25 +90,40 @@ def _choose(
     fill: Any,
 ) -> None:
     """Take of every column the value that is first to lead, as it is first spelt."""
-    length = result.shape[0]
     best[:] = 0
     result[:] = fill
     for place in range(places.shape[0]):
-        value = places[place]
         count[:] = 1
         for before in range(place):
-            other = places[before]
-            for col in range(length):
-                count[col] += np.uint8(other[col] == value[col])
-        for col in range(length):
-            valid = (value[col] < low) | (value[col] > high)
-            lead = valid & (count[col] > best[col])
-            best[col] = count[col] if lead else best[col]
-            result[col] = value[col] if lead else result[col]
-    for place in range(places.shape[0] - 1, -1, -1):  # 0.0 equals -0.0
-        value = places[place]
-        for col in range(length):
-            result[col] = value[col] if value[col] == result[col] else result[col]
+            _count_equal(places[place], places[before], count)
+        _take_lead(places[place], count, best, result, low, high)
+    for place in range(places.shape[0] - 1, -1, -1):
+        _spell(places[place], best, result)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _count_equal(value: Array, other: Array, count: Array) -> None:
+    for col in range(count.shape[0]):
+        count[col] += np.uint8(other[col] == value[col])
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _take_lead(
+    value: Array, count: Array, best: Array, result: Array, low: Any, high: Any
+) -> None:
+    for col in range(count.shape[0]):
+        valid = (value[col] < low) | (value[col] > high)
+        lead = valid & (count[col] > best[col])
+        best[col] = count[col] if lead else best[col]
+        result[col] = value[col] if lead else result[col]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _spell(value: Array, best: Array, result: Array) -> None:
+    """Take over the value's bits where it won: 0.0 equals -0.0."""
+    for col in range(result.shape[0]):
+        won = (best[col] > 0) & (value[col] == result[col])
+        result[col] = value[col] if won else result[col]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

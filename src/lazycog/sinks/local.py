@@ -123,7 +123,7 @@ class LocalSink:
                 self._section(section).touch()
 
     def write(
-        self, section: tuple[int, int], pieces: Sequence[tuple[int, bytes]]
+        self, section: tuple[int, int], pieces: Sequence[tuple[int, bytes | memoryview]]
     ) -> None:
         """Write bytes at positions of a section.
 
@@ -249,7 +249,7 @@ def _refused(action: str, path: str) -> Iterator[None]:
         ) from error
 
 
-def _write_all(file: int, data: bytes, position: int) -> None:
+def _write_all(file: int, data: bytes | memoryview, position: int) -> None:
     """Write all bytes: a system call may take fewer."""
     view = memoryview(data)
     while view:

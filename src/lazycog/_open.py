@@ -1,0 +1,374 @@
+"""Open Zarr, NetCDF and everything that GDAL reads as a lazy xarray raster.
+
+Stored values are kept as they are: scale, offset and missing value stay metadata.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from lazycog.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+ZARR_MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
+"""Files that stand at the root of a Zarr store, version 3 or 2."""
+NETCDF_SUFFIXES = frozenset({".nc", ".nc4", ".netcdf", ".h5", ".hdf5", ".cdf"})
+REMOTE = "://"
+CHUNK_SIZE = 2048
+"""Side of a chunk in pixels that a file without chunks of its own is read in."""
+CHUNK_BYTES = 32 * 2**20
+"""Raw bytes of such a chunk, at most, unless one block has more."""
+RASTER_DIMS = 2
+MAX_DIMS = 3
+STATISTICS_PREFIX = "STATISTICS_"
+"""GDAL's tags about the pixels of a file; a new file gets its own."""
+CF_MARKS = ("grid_mapping_name", "crs_wkt", "spatial_ref")
+"""Attributes that tell a grid mapping from a variable with pixels."""
+
+
+def open_source(
+    src: str | os.PathLike[str],
+    *,
+    variable: str | None = None,
+    bands: Sequence[int | str] | None = None,
+    group: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> xr.DataArray | xr.Dataset:
+    """Open a raster lazily; no pixel is read.
+
+    Parameters
+    ----------
+    src : path or URL
+        A Zarr store, a NetCDF or HDF5 file, or anything that GDAL opens.
+    variable : str, optional
+        Which variable to take; needed where the variables have several shapes.
+    bands : sequence of int or str, optional
+        Bands to keep, in this order: 1-based numbers, or names.
+    group : str, optional
+        Group of a Zarr store or NetCDF file.
+    storage_options : mapping, optional
+        For the fsspec file system of a URL.
+
+    Returns
+    -------
+    DataArray or Dataset
+        With Dask arrays. A Dataset where several variables share one grid.
+
+    Raises
+    ------
+    InputError
+        There is no such file, variable or band, or the choice is not clear.
+
+    Examples
+    --------
+    >>> open_source("missing.tif")
+    Traceback (most recent call last):
+    ...
+    lazycog.errors.InputError: missing.tif: no such file or folder
+    """
+    path = os.fspath(src)
+    if REMOTE not in path and not Path(path).exists() and not _is_gdal_name(path):
+        raise InputError(f"{path}: no such file or folder")
+    if is_zarr(path):
+        opened = _open_dataset(path, "zarr", group, storage_options)
+    elif Path(path).suffix.lower() in NETCDF_SUFFIXES:
+        opened = _open_dataset(path, None, group, storage_options)
+    else:
+        opened = _open_gdal(path)
+    raster = _choose(path, opened, variable)
+    return raster if not bands else _select_bands(raster, bands)
+
+
+def is_zarr(path: str) -> bool:
+    """Say whether a path or URL is a Zarr store.
+
+    Parameters
+    ----------
+    path : str
+        Path or URL; only local folders are looked into.
+
+    Returns
+    -------
+    bool
+        True for a name that ends in .zarr and for a folder with a marker of Zarr.
+
+    Examples
+    --------
+    >>> is_zarr("s3://bucket/scene.zarr/"), is_zarr("scene.tif")
+    (True, False)
+    """
+    if path.rstrip("/").lower().endswith(".zarr"):
+        return True
+    return any((Path(path) / marker).is_file() for marker in ZARR_MARKERS)
+
+
+def _is_gdal_name(path: str) -> bool:
+    """Names such as /vsis3/..., NETCDF:"a.nc":red or an inline VRT are GDAL's alone."""
+    return path.startswith(("/vsi", "<")) or ":" in path[2:]
+
+
+# --- xarray's own readers -----------------------------------------------------------
+
+
+def _open_dataset(
+    path: str,
+    engine: str | None,
+    group: str | None,
+    storage_options: Mapping[str, Any] | None,
+) -> xr.Dataset:
+    options: dict[str, Any] = {"engine": engine, "group": group}
+    if engine == "zarr":
+        options["storage_options"] = dict(storage_options) if storage_options else None
+    try:
+        dataset = xr.open_dataset(
+            path, chunks={}, mask_and_scale=False, decode_coords="all", **options
+        )
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{path}: {error}; install lazycog[zarr] for Zarr, h5netcdf for NetCDF"
+        ) from error
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: xarray cannot open it: {error}") from error
+    return _with_smaller_chunks(dataset)
+
+
+def _with_smaller_chunks(dataset: xr.Dataset) -> xr.Dataset:
+    """Split variables that are stored in one piece; others keep their stored chunks."""
+    for name, variable in dataset.data_vars.items():
+        pixels = math.prod(variable.shape[-RASTER_DIMS:])
+        if variable.ndim < RASTER_DIMS or not variable.chunks:
+            continue
+        stored = math.prod(max(sizes) for sizes in variable.chunks)
+        if variable.encoding.get("contiguous") and stored >= pixels > CHUNK_SIZE**2:
+            rows = max(1, CHUNK_BYTES // (variable.shape[-1] * variable.dtype.itemsize))
+            sizes: dict[Hashable, int] = dict.fromkeys(variable.dims[:-RASTER_DIMS], 1)
+            sizes[variable.dims[-RASTER_DIMS]] = rows
+            dataset[name] = variable.chunk(sizes)
+    return dataset
+
+
+# --- GDAL ---------------------------------------------------------------------------
+
+
+def _open_gdal(path: str) -> xr.DataArray | xr.Dataset:
+    import rasterio  # noqa: PLC0415 - GDAL takes long to load
+    import rioxarray  # noqa: PLC0415
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError  # noqa: PLC0415
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        # rioxarray: differing scales and offsets are read from `scales` below
+        warnings.filterwarnings("ignore", message="(Scales|Offsets) differ")
+        # rioxarray multiplies transforms with an operator that affine 3 retires
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        try:
+            with rasterio.open(path) as dataset:
+                chunks: Any = _gdal_chunks(dataset) if dataset.count else True
+                about = _gdal_attrs(dataset)
+                # rioxarray takes the tags of band 1 for tags of the dataset
+                first_band = dataset.tags(1).keys() if dataset.count else ()
+            # lock=False: rioxarray opens one GDAL handle per thread
+            opened = rioxarray.open_rasterio(
+                path, chunks=chunks, lock=False, mask_and_scale=False
+            )
+        except RasterioError as error:
+            raise InputError(f"{path}: GDAL cannot open it: {error}") from error
+    if isinstance(opened, list):
+        raise InputError(
+            f"{path} holds {len(opened)} subdatasets of several shapes; name one as GDAL "
+            f"does, for example {opened[0].encoding.get('source', 'HDF5:file://name')!r}"
+        )
+    if isinstance(opened, xr.DataArray):
+        opened.attrs = {**_without(opened.attrs, first_band), **about}
+    return opened
+
+
+def _gdal_chunks(dataset: Any) -> dict[str, int]:  # noqa: ANN401 - rasterio is untyped
+    """Choose chunks of whole blocks, so that no block is decoded twice."""
+    block_height, block_width = dataset.block_shapes[0]
+    itemsize = np.dtype(dataset.dtypes[0]).itemsize
+    together = dataset.count if _pixel_interleaved(dataset) else 1
+    pixels = max(1, CHUNK_BYTES // (itemsize * together))
+    if block_width >= dataset.width:  # strips
+        width = dataset.width
+    else:
+        side = min(CHUNK_SIZE, math.isqrt(pixels))
+        width = max(1, side // block_width) * block_width
+    rows = min(CHUNK_SIZE if width < dataset.width else pixels, pixels // width)
+    height = max(1, rows // block_height) * block_height
+    size = min(width, dataset.width) * min(height, dataset.height)
+    band = min(dataset.count, max(together, pixels // max(1, size)))
+    return {
+        "band": band,
+        "y": min(height, dataset.height),
+        "x": min(width, dataset.width),
+    }
+
+
+def _pixel_interleaved(dataset: Any) -> bool:  # noqa: ANN401 - rasterio is untyped
+    interleaving = dataset.interleaving
+    return dataset.count > 1 and interleaving is not None and interleaving.name == "pixel"
+
+
+def _gdal_attrs(dataset: Any) -> dict[str, Any]:  # noqa: ANN401 - rasterio is untyped
+    """Read the tags of the dataset, and what it says about every band."""
+    attrs: dict[str, Any] = _kept(dataset.tags())
+    band_tags = tuple(_kept(dataset.tags(number)) for number in dataset.indexes)
+    if any(band_tags):
+        attrs["band_tags"] = band_tags
+    if any(dataset.descriptions):
+        attrs["long_name"] = tuple(dataset.descriptions)
+    if any(dataset.units):
+        attrs["units"] = tuple(unit or None for unit in dataset.units)
+    attrs["scales"] = tuple(dataset.scales)
+    attrs["offsets"] = tuple(dataset.offsets)
+    if dataset.nodata is not None:
+        attrs["_FillValue"] = np.dtype(dataset.dtypes[0]).type(dataset.nodata)
+    return attrs
+
+
+def _without(attrs: Mapping[Any, Any], names: Iterable[str]) -> dict[Any, Any]:
+    dropped = set(names)
+    return {name: value for name, value in attrs.items() if name not in dropped}
+
+
+def _kept(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Leave out statistics, which belong to the pixels of another file."""
+    return {
+        name: value
+        for name, value in attrs.items()
+        if not str(name).startswith(STATISTICS_PREFIX)
+    }
+
+
+# --- variables and bands ------------------------------------------------------------
+
+
+def _choose(
+    path: str, opened: xr.DataArray | xr.Dataset, variable: str | None
+) -> xr.DataArray | xr.Dataset:
+    """Take one variable, or all where they share a grid."""
+    if isinstance(opened, xr.DataArray):
+        if variable is not None and variable != opened.name:
+            raise InputError(f"{path} has bands, not variables; leave out {variable!r}")
+        return opened
+    names = _rasters(opened)
+    if variable is not None:
+        if variable not in opened.data_vars:
+            raise InputError(
+                f"{path} has no variable {variable!r}{_hint(variable, names)}; it has "
+                f"{', '.join(names) or 'none with two dims'}"
+            )
+        return opened[variable]
+    if not names:
+        raise InputError(f"{path} has no variable with two or more dims")
+    if len(names) == 1:
+        return opened[names[0]]
+    shapes = {name: opened[name].shape for name in names}
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise InputError(
+            f"{path} has variables of several shapes: {listed}; choose one with "
+            "variable= (--variable)"
+        )
+    return opened[names]
+
+
+def _rasters(dataset: xr.Dataset) -> list[str]:
+    """Name the variables that have pixels: no grid mappings, no bounds."""
+    return [
+        str(name)
+        for name, variable in dataset.data_vars.items()
+        if variable.ndim >= RASTER_DIMS
+        and not any(mark in variable.attrs for mark in CF_MARKS)
+    ]
+
+
+def _select_bands(
+    raster: xr.DataArray | xr.Dataset, bands: Sequence[int | str]
+) -> xr.DataArray | xr.Dataset:
+    """Keep bands by 1-based number or by name."""
+    if isinstance(raster, xr.Dataset):
+        names = [str(name) for name in raster.data_vars]
+        return raster[[names[each] for each in _indexes(bands, names)]]
+    dim = _band_dim(raster)
+    count = 1 if dim is None else raster.sizes[dim]
+    indexes = _indexes(bands, _band_names(raster, dim, count))
+    if dim is None:
+        return raster
+    selected = raster.isel({dim: indexes})
+    selected.attrs = {
+        name: _picked(value, indexes, count) if name in PER_BAND_ATTRS else value
+        for name, value in raster.attrs.items()
+    }
+    return selected
+
+
+PER_BAND_ATTRS = frozenset({"long_name", "units", "scales", "offsets", "band_tags"})
+
+
+def _picked(value: Any, indexes: Sequence[int], count: int) -> Any:  # noqa: ANN401
+    if isinstance(value, list | tuple | np.ndarray) and len(value) == count:
+        return tuple(value[index] for index in indexes)
+    return value
+
+
+def _band_dim(raster: xr.DataArray) -> Hashable | None:
+    """Give the dim that is neither row nor column."""
+    if raster.ndim < MAX_DIMS:
+        return None
+    spatial = {raster.rio.y_dim, raster.rio.x_dim}
+    others = [dim for dim in raster.dims if dim not in spatial]
+    if len(others) != 1:
+        raise InputError(
+            f"bands cannot be chosen among dims {raster.dims}: there is more than one "
+            "besides rows and columns"
+        )
+    return others[0]
+
+
+def _band_names(
+    raster: xr.DataArray, dim: Hashable | None, count: int
+) -> list[str]:
+    """Give a name per band: its description, else its label."""
+    names = raster.attrs.get("long_name")
+    if isinstance(names, list | tuple | np.ndarray) and len(names) == count:
+        return [str(name) for name in names]
+    if dim is not None and dim in raster.coords:
+        return [str(label) for label in raster.coords[dim].values]
+    return [str(raster.name)] * count
+
+
+def _indexes(bands: Sequence[int | str], names: Sequence[str]) -> list[int]:
+    """Turn 1-based numbers and names into indexes."""
+    indexes = []
+    for band in bands:
+        if isinstance(band, str) and band in names:
+            indexes.append(names.index(band))
+            continue
+        if isinstance(band, str) and not band.isdecimal():
+            raise InputError(
+                f"no band {band!r}{_hint(band, names)}; there are {', '.join(names)}"
+            )
+        number = int(band)
+        if not 1 <= number <= len(names):
+            raise InputError(
+                f"no band {number}: bands are numbered 1 to {len(names)}"
+            )
+        indexes.append(number - 1)
+    return indexes
+
+
+def _hint(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

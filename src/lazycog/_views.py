@@ -1,0 +1,476 @@
+"""What plans and results look like, as text and as HTML for notebooks."""
+
+from __future__ import annotations
+
+import base64
+import math
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lazycog._grid import Level
+    from lazycog._plan import CogPlan
+    from lazycog._result import CogResult
+
+SIZE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+UNIT_STEP = 1000
+THREADS = (1, 2, 4, 8)
+"""Thread counts whose expected memory a plan shows."""
+PICTURE_SIDE = 256
+"""Longest side of the picture of a result, in pixels."""
+MAX_PICTURE_SOURCE = 4096 * 4096
+"""No picture when even the smallest level has more pixels: a repr must be quick."""
+STRETCH = (2.0, 98.0)
+"""Percentiles that become black and white."""
+MIN_RGB_BANDS = 3
+SVG_SIDE = 190
+"""Longest side of level 0 in the picture of a plan, in screen pixels."""
+SVG_GAP = 14
+SVG_MIN_SIDE = 3
+"""Smaller levels are not drawn."""
+SVG_MIN_CELL = 3
+"""Grids with narrower cells are left out, in screen pixels."""
+LEVEL_TITLES = ("level", "width x height", "tiles")
+
+Row = tuple[str, str]
+
+
+def human_bytes(count: float) -> str:
+    """Write a number of bytes as people read it, in powers of 1000.
+
+    Parameters
+    ----------
+    count : float
+        Bytes.
+
+    Returns
+    -------
+    str
+        Three significant digits and a unit.
+
+    Examples
+    --------
+    >>> human_bytes(512), human_bytes(1_500_000), human_bytes(45_600_000_000)
+    ('512 B', '1.50 MB', '45.6 GB')
+    """
+    value = float(count)
+    unit = 0
+    # 999.5 would be written as 1000
+    while value >= UNIT_STEP - 0.5 and unit < len(SIZE_UNITS) - 1:
+        value /= UNIT_STEP
+        unit += 1
+    if unit == 0:
+        return f"{value:.0f} B"
+    digits = max(0, 2 - math.floor(math.log10(value)))
+    return f"{value:.{digits}f} {SIZE_UNITS[unit]}"
+
+
+def human_seconds(seconds: float) -> str:
+    """Write a duration as people read it.
+
+    Parameters
+    ----------
+    seconds : float
+        The duration.
+
+    Returns
+    -------
+    str
+        Seconds below a minute, else minutes or hours too.
+
+    Examples
+    --------
+    >>> human_seconds(3.21), human_seconds(75), human_seconds(7384)
+    ('3.2 s', '1 min 15 s', '2 h 03 min')
+    """
+    if seconds < 59.95:  # noqa: PLR2004 - would be written as 60.0 s
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:  # noqa: PLR2004 - minutes of an hour
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def plan_text(plan: CogPlan) -> str:
+    """Describe a plan for a terminal.
+
+    Parameters
+    ----------
+    plan : CogPlan
+        The plan.
+
+    Returns
+    -------
+    str
+        Several lines.
+    """
+    lines = [_plan_title(plan), *_aligned(_plan_rows(plan))]
+    lines += ["  levels", *_columns(LEVEL_TITLES, _plan_levels(plan))]
+    return "\n".join(lines)
+
+
+def plan_html(plan: CogPlan) -> str:
+    """Describe a plan for a notebook, with a picture of the pyramid.
+
+    Parameters
+    ----------
+    plan : CogPlan
+        The plan.
+
+    Returns
+    -------
+    str
+        HTML, all text escaped.
+    """
+    parts = [
+        f"<b>{escape(_plan_title(plan))}</b>",
+        _svg(plan),
+        _html_rows(_plan_rows(plan)),
+        _html_table(LEVEL_TITLES, _plan_levels(plan)),
+    ]
+    return f"<div>{''.join(parts)}</div>"
+
+
+def result_text(result: CogResult) -> str:
+    """Describe a written file for a terminal.
+
+    Parameters
+    ----------
+    result : CogResult
+        The result.
+
+    Returns
+    -------
+    str
+        Several lines.
+    """
+    lines = [f"CogResult {result.path}", *_aligned(_result_rows(result))]
+    if result.levels:
+        lines += _columns((*LEVEL_TITLES, "encoded"), _result_levels(result))
+    return "\n".join(lines)
+
+
+def result_html(result: CogResult) -> str:
+    """Describe a written file for a notebook, with a small picture of it.
+
+    Parameters
+    ----------
+    result : CogResult
+        The result; its file may be gone.
+
+    Returns
+    -------
+    str
+        HTML, all text escaped.
+    """
+    parts = [f"<b>{escape(result.path)}</b>"]
+    png = picture(result.path, max_side=PICTURE_SIDE)
+    if png is not None:
+        data = base64.b64encode(png).decode()
+        parts.append(
+            f'<div><img alt="smallest overview" src="data:image/png;base64,{data}" '
+            'style="image-rendering:pixelated;margin:4px 0"/></div>'
+        )
+    parts.append(_html_rows(_result_rows(result)))
+    if result.levels:
+        titles = (*LEVEL_TITLES, "encoded")
+        parts.append(_html_table(titles, _result_levels(result)))
+    return f"<div>{''.join(parts)}</div>"
+
+
+# --- what is said -------------------------------------------------------------------
+
+
+def _plan_title(plan: CogPlan) -> str:
+    bands = f"{plan.count} band{'s' * (plan.count != 1)}"
+    return f"CogPlan {plan.width} x {plan.height}, {bands} of {plan.encoding.dtype}"
+
+
+def _plan_rows(plan: CogPlan) -> list[Row]:
+    stage = plan.stages[0]
+    side = min(stage.chunk_size, max(plan.height, plan.width))
+    chunks = f"{stage.chunk_rows} x {stage.chunk_cols}"
+    groups = f" x {stage.groups} groups of bands" if stage.groups > 1 else ""
+    peaks = [f"{human_bytes(plan.peak_bytes(n))} ({n})" for n in THREADS]
+    return [
+        ("compression", _compression(plan)),
+        ("interleave", plan.encoding.interleave),
+        ("overviews", _overviews(plan)),
+        ("nodata", _number(plan.encoding.nodata)),
+        ("tile", f"{plan.tile_size} x {plan.tile_size} px, {plan.total_tiles} tiles"),
+        ("chunks", f"{chunks}{groups}, {side} px, {human_bytes(plan.chunk_bytes)}"),
+        ("stages", f"{len(plan.stages)}, {plan.chunk_count} chunks in all"),
+        ("tasks", f"{plan.task_count}, {human_bytes(plan.task_bytes)} each at most"),
+        ("memory", f"{', '.join(peaks)} expected peak (threads)"),
+        ("raw", human_bytes(plan.raw_bytes)),
+        ("file", _file_bounds(plan)),
+        ("header", f"at most {human_bytes(plan.header_bytes)}"),
+        ("BigTIFF", _bigtiff(plan.bigtiff)),
+    ]
+
+
+def _compression(plan: CogPlan) -> str:
+    encoding = plan.encoding
+    level = encoding.codec.default_level if encoding.level is None else encoding.level
+    text = encoding.codec.name
+    text += "" if level is None else f", level {level}"
+    return text + (
+        "" if encoding.predictor == 1 else f", predictor {encoding.predictor}"
+    )
+
+
+def _overviews(plan: CogPlan) -> str:
+    count = len(plan.levels) - 1
+    return f"{count}, {plan.encoding.resampling}" if count else "none"
+
+
+def _file_bounds(plan: CogPlan) -> str:
+    low, high = plan.min_bytes, plan.max_bytes
+    return f"{human_bytes(low)} to {human_bytes(high)}"
+
+
+def _bigtiff(bigtiff: bool | None) -> str:  # noqa: FBT001 - a value to show
+    if bigtiff is None:
+        return "decided by the real size"
+    return "yes" if bigtiff else "no"
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value}"
+
+
+def _plan_levels(plan: CogPlan) -> list[tuple[str, ...]]:
+    return [
+        (
+            str(level.index),
+            f"{level.width} x {level.height}",
+            str(plan.tile_count(level)),
+        )
+        for level in plan.levels
+    ]
+
+
+def _result_rows(result: CogResult) -> list[Row]:
+    kind = "BigTIFF" if result.bigtiff else "classic TIFF"
+    rows = [("size", f"{human_bytes(result.size)}, {kind}")]
+    if result.raw_bytes and result.size:
+        ratio = result.raw_bytes / result.size
+        rows.append(
+            ("raw", f"{human_bytes(result.raw_bytes)}, compression ratio {ratio:.2f}")
+        )
+    if result.duration > 0:
+        speed = human_bytes(result.raw_bytes / result.duration)
+        rows.append(("duration", f"{human_seconds(result.duration)}, {speed}/s raw"))
+    return rows
+
+
+def _result_levels(result: CogResult) -> list[tuple[str, ...]]:
+    return [
+        (
+            str(level.index),
+            f"{level.width} x {level.height}",
+            str(level.tiles),
+            human_bytes(level.encoded_bytes),
+        )
+        for level in result.levels
+    ]
+
+
+# --- how it is said -----------------------------------------------------------------
+
+
+def _aligned(rows: Sequence[Row]) -> list[str]:
+    width = max(len(name) for name, _ in rows)
+    return [f"  {name:<{width}}  {text}" for name, text in rows]
+
+
+def _columns(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    table = [tuple(titles), *(tuple(row) for row in rows)]
+    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    return [
+        "    "
+        + "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+        for row in table
+    ]
+
+
+def _html_rows(rows: Sequence[Row]) -> str:
+    body = "".join(
+        f'<tr><th style="text-align:left">{escape(name)}</th>'
+        f'<td style="text-align:left">{escape(text)}</td></tr>'
+        for name, text in rows
+    )
+    return f"<table><tbody>{body}</tbody></table>"
+
+
+def _html_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _svg(plan: CogPlan) -> str:
+    """Draw the levels side by side: thin lines are tiles, thick ones are chunks."""
+    scale = SVG_SIDE / max(plan.height, plan.width)
+    first = {
+        level.index: stage.chunk_size >> step
+        for stage in plan.stages
+        for step, level in enumerate(stage.levels)
+    }
+    shapes, left, bottom = (
+        [],
+        1.0,
+        SVG_SIDE * plan.height / max(plan.height, plan.width),
+    )
+    for level in plan.levels:
+        width, height = level.width * scale, level.height * scale
+        if level.index and max(width, height) < SVG_MIN_SIDE:
+            break
+        shapes.append(_svg_level(level, first[level.index], scale, (left, bottom)))
+        left += width + SVG_GAP
+    return (
+        f'<svg width="{left:.0f}" height="{bottom + 4:.0f}" '
+        'xmlns="http://www.w3.org/2000/svg" style="display:block;margin:6px 0" '
+        f'stroke="currentColor" fill="none">{"".join(shapes)}</svg>'
+    )
+
+
+def _svg_level(
+    level: Level, chunk_size: int, scale: float, corner: tuple[float, float]
+) -> str:
+    """Draw one level; `corner` is its bottom left one."""
+    left, bottom = corner
+    width, height = level.width * scale, level.height * scale
+    top = bottom - height + 1
+    path = []
+    for step, opacity in ((level.tile_size, 0.25), (chunk_size, 0.9)):
+        cell = step * scale
+        if cell < SVG_MIN_CELL:
+            continue
+        columns = (i * cell for i in range(1, math.ceil(width / cell)))
+        rows = (i * cell for i in range(1, math.ceil(height / cell)))
+        lines = [f"M{left + x:.1f} {top:.1f}v{height:.1f}" for x in columns]
+        lines += [f"M{left:.1f} {top + y:.1f}h{width:.1f}" for y in rows]
+        path.append(f'<path d="{"".join(lines)}" stroke-opacity="{opacity}"/>')
+    title = f"<title>level {level.index}: {level.width} x {level.height}</title>"
+    return (
+        f'<g>{title}<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" '
+        f'height="{height:.1f}" fill="#4c78a8" fill-opacity="0.25"/>{"".join(path)}</g>'
+    )
+
+
+# --- a small picture ----------------------------------------------------------------
+
+
+def picture(path: str, *, max_side: int, min_side: int = 1) -> bytes | None:
+    """Make a small picture of a raster file from one of its overviews.
+
+    Parameters
+    ----------
+    path : str
+        A local file.
+    max_side : int
+        Longest side of the picture in pixels.
+    min_side : int
+        The smallest level with this longest side at least is read.
+
+    Returns
+    -------
+    bytes or None
+        A PNG, 3 bands as colours, else the first one as grey; missing pixels are
+        transparent. None when the file cannot be read.
+    """
+    import rasterio  # noqa: PLC0415 - GDAL takes long to load
+    from rasterio.errors import RasterioError  # noqa: PLC0415
+
+    if "://" in path:
+        return None
+    try:
+        with _quiet_gdal(), rasterio.open(path) as dataset:
+            factors = dataset.overviews(1)
+            longest = max(dataset.width, dataset.height)
+        fitting = [n for n, each in enumerate(factors) if longest // each >= min_side]
+        options = {"overview_level": fitting[-1]} if fitting else {}
+        with _quiet_gdal(), rasterio.open(path, **options) as dataset:
+            if dataset.width * dataset.height > MAX_PICTURE_SOURCE:
+                return None
+            pixels, valid = _small(dataset, max_side)
+    except (RasterioError, OSError, ValueError):
+        return None
+    return _png(_stretched(pixels, valid), valid)
+
+
+def _quiet_gdal() -> Any:  # noqa: ANN401 - a context manager
+    """Keep GDAL from writing side files and Python from warning about a bare raster."""
+    import contextlib  # noqa: PLC0415
+    import warnings  # noqa: PLC0415
+
+    import rasterio  # noqa: PLC0415
+    from rasterio.errors import NotGeoreferencedWarning  # noqa: PLC0415
+
+    stack = contextlib.ExitStack()
+    stack.enter_context(warnings.catch_warnings())
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    stack.enter_context(rasterio.Env(GDAL_PAM_ENABLED="NO"))
+    return stack
+
+
+def _small(
+    dataset: Any,  # noqa: ANN401 - rasterio is untyped
+    max_side: int,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Read pixels (band, y, x) and which of them are valid (y, x), decimated."""
+    import numpy as np  # noqa: PLC0415
+
+    factor = max(1.0, max(dataset.width, dataset.height) / max_side)
+    shape = (
+        max(1, round(dataset.height / factor)),
+        max(1, round(dataset.width / factor)),
+    )
+    bands = [1, 2, 3] if dataset.count in {MIN_RGB_BANDS, MIN_RGB_BANDS + 1} else [1]
+    pixels = dataset.read(bands, out_shape=(len(bands), *shape))
+    valid = dataset.dataset_mask(out_shape=shape) > 0
+    if pixels.dtype.kind == "c":
+        pixels = np.abs(pixels)
+    pixels = pixels.astype(np.float64)
+    return pixels, valid & np.isfinite(pixels).all(axis=0)
+
+
+def _stretched(
+    pixels: NDArray[np.float64], valid: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """Bring each band to 0..255 between two percentiles of its valid pixels."""
+    import numpy as np  # noqa: PLC0415
+
+    result = np.zeros(pixels.shape, np.uint8)
+    for band, target in zip(pixels, result, strict=True):
+        if not valid.any():
+            break
+        low, high = np.percentile(band[valid], STRETCH)
+        scaled = (band[valid] - low) / ((high - low) or 1.0)
+        target[valid] = np.clip(scaled * 255, 0, 255).round()
+    return result
+
+
+def _png(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bytes:
+    """Encode 8-bit bands and transparency."""
+    import numpy as np  # noqa: PLC0415
+    from rasterio.io import MemoryFile  # noqa: PLC0415
+
+    bands = np.concatenate([pixels, np.where(valid, 255, 0).astype(np.uint8)[None]])
+    count, height, width = bands.shape
+    with _quiet_gdal(), MemoryFile(ext=".png") as memory:
+        with memory.open(
+            driver="PNG", height=height, width=width, count=count, dtype="uint8"
+        ) as dataset:
+            dataset.write(bands)
+        return bytes(memory.getbuffer())

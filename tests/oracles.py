@@ -1,0 +1,135 @@
+"""Independent readers and writers: GDAL through rasterio, tifffile, async-geotiff."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+import xarray as xr
+from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
+
+import lazycog
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TRANSFORM = Affine(30.0, 0.0, 500000.0, 0.0, -30.0, 4000000.0)
+
+
+def raster(pixels, *, crs="EPSG:32613", transform=TRANSFORM, nodata=None, **attrs):
+    """Give a DataArray (band, y, x) as rioxarray would open it."""
+    dims = ("y", "x") if pixels.ndim == 2 else ("band", "y", "x")
+    array = xr.DataArray(pixels, dims=dims, attrs=attrs)
+    if crs is not None:
+        array = array.rio.write_crs(crs)
+    if transform is not None:
+        array = array.rio.write_transform(transform)
+    return array if nodata is None else array.rio.write_nodata(nodata)
+
+
+def gdal_cog(
+    path: Path,
+    pixels,
+    *,
+    crs="EPSG:32613",
+    transform=TRANSFORM,
+    nodata=None,
+    tags=None,
+    band_tags=None,
+    descriptions=None,
+    scales=None,
+    offsets=None,
+    units=None,
+    **creation,
+):
+    """Write pixels (band, y, x) with GDAL's COG driver."""
+    if pixels.ndim == 2:
+        pixels = pixels[np.newaxis]
+    count, height, width = pixels.shape
+    profile = {
+        "driver": "GTiff",
+        "count": count,
+        "height": height,
+        "width": width,
+        "dtype": pixels.dtype,
+        "nodata": nodata,
+    }
+    if crs is not None:
+        profile["crs"] = crs
+    if transform is not None:
+        profile["transform"] = transform
+    with warnings.catch_warnings(), MemoryFile() as memory:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with memory.open(**profile) as dataset:
+            dataset.write(pixels)
+            dataset.update_tags(**(tags or {}))
+            for number, own in enumerate(band_tags or [], start=1):
+                dataset.update_tags(number, **own)
+            for number, text in enumerate(descriptions or [], start=1):
+                dataset.set_band_description(number, text)
+            if scales:
+                dataset.scales = scales
+            if offsets:
+                dataset.offsets = offsets
+            if units:
+                dataset.units = units
+        with memory.open() as dataset:
+            rasterio.shutil.copy(dataset, path, driver="COG", **creation)
+    return path
+
+
+def gdal_levels(path):
+    """Read every level with GDAL: a list of (band, y, x), full resolution first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path) as dataset:
+            count = len(dataset.overviews(1))
+            levels = [dataset.read()]
+        for level in range(count):
+            with rasterio.open(path, overview_level=level) as dataset:
+                levels.append(dataset.read())
+    return levels
+
+
+def tifffile_levels(path):
+    """Read every level with tifffile: a list of (band, y, x)."""
+    import tifffile
+
+    levels = []
+    with tifffile.TiffFile(path) as tiff:
+        for page in tiff.pages:
+            pixels = page.asarray()
+            if pixels.ndim == 2:
+                pixels = pixels[np.newaxis]
+            elif page.planarconfig == 1:
+                pixels = np.moveaxis(pixels, -1, 0)
+            levels.append(pixels)
+    return levels
+
+
+def async_geotiff_levels(path):
+    """Read every level with async-geotiff: a list of (band, y, x)."""
+    from async_geotiff import GeoTIFF
+    from obstore.store import LocalStore
+
+    async def read():
+        tiff = await GeoTIFF.open(path.name, store=LocalStore(str(path.parent)))
+        levels = [(await tiff.read()).data]
+        levels += [(await overview.read()).data for overview in tiff.overviews]
+        return levels
+
+    return [np.asarray(level) for level in asyncio.run(read())]
+
+
+def write(array, path, **options):
+    """Write with lazycog on the synchronous scheduler."""
+    import dask
+
+    with dask.config.set(scheduler="synchronous"):
+        return lazycog.to_cog(array, path, progress=False, **options)

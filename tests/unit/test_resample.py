@@ -1,0 +1,535 @@
+"""The overview kernels against GDAL's COG driver, and against themselves cut up."""
+
+from __future__ import annotations
+
+import math
+from itertools import count, pairwise
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lazycog.resample import reduce, supports
+
+KERNELS = ("nearest", "average", "mode", "rms")
+INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+FLOATS = ("float32", "float64")
+SIZES = ((256, 256), (255, 509), (300, 301), (514, 258), (1, 300), (300, 1))
+LARGE_SIZES = (
+    (512, 512),
+    (511, 509),
+    (600, 601),
+    (1000, 1),
+    (1, 1000),
+    (1031, 777),
+    (4097, 2049),
+)
+TRANSFORM = Affine(10, 0, 500_000, 0, -10, 4_000_000)
+
+_serial = count()
+
+
+def gdal_levels(pixels, resampling, nodata, blocksize):
+    """Return every level of GDAL's COG of an array, the full resolution first."""
+    name = f"/vsimem/resample-{next(_serial)}"
+    profile = {
+        "driver": "GTiff",
+        "count": pixels.shape[0],
+        "height": pixels.shape[1],
+        "width": pixels.shape[2],
+        "dtype": pixels.dtype,
+        "nodata": nodata,
+        "transform": TRANSFORM,
+    }
+    with rasterio.open(f"{name}.tif", "w", **profile) as dataset:
+        dataset.write(pixels)
+    rasterio.shutil.copy(
+        f"{name}.tif",
+        f"{name}.cog.tif",
+        driver="COG",
+        BLOCKSIZE=blocksize,
+        RESAMPLING=resampling,
+        OVERVIEW_RESAMPLING=resampling,
+        COMPRESS="NONE",
+    )
+    with rasterio.open(f"{name}.cog.tif") as dataset:
+        levels = [dataset.read()]
+        overview_count = len(dataset.overviews(1))
+    for level in range(overview_count):
+        with rasterio.open(f"{name}.cog.tif", overview_level=level) as dataset:
+            levels.append(dataset.read())
+    rasterio.shutil.delete(f"{name}.tif")
+    rasterio.shutil.delete(f"{name}.cog.tif")
+    return levels
+
+
+def reduce_whole(pixels, resampling, nodata=None, target_size=None):
+    """Reduce a whole level at once."""
+    size = pixels.shape[1:]
+    target_size = target_size or tuple(max(1, n // 2) for n in size)
+    return reduce(
+        pixels,
+        resampling=resampling,
+        nodata=nodata,
+        source_size=size,
+        target_size=target_size,
+        source_origin=(0, 0),
+        target_origin=(0, 0),
+        target_shape=target_size,
+    )
+
+
+def reduce_one(window, resampling, nodata=None, dtype=None):
+    """Reduce one level to a single pixel and return it."""
+    pixels = np.asarray(window, dtype)[np.newaxis]
+    return reduce_whole(pixels, resampling, nodata, (1, 1))[0, 0, 0]
+
+
+def source_of(levels, level):
+    """Return the level GDAL made a level from: the first whose width is larger.
+
+    It falls back to the full resolution where the level before is no wider, as for a
+    raster one pixel wide (GDAL overview.cpp, GDALRegenerateOverviewsMultiBand).
+    """
+    before = levels[level - 1]
+    return before if before.shape[2] > levels[level].shape[2] else levels[0]
+
+
+def patterns(dtype, size):
+    """Return rasters that take the kernels to their corners."""
+    rng = np.random.default_rng(7)
+    dtype = np.dtype(dtype)
+    rows, cols = np.indices(size)
+    waves = (np.sin(cols / 37) + np.cos(rows / 23) + 2) / 4
+    if dtype.kind in "iu":
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        # A mean of 2**64 is undefined in GDAL's C++, so uint64 stays below.
+        top = high - 4096 if dtype == np.uint64 else high
+        extremes = np.array([low, top, top - 1, 0], dtype)
+        return {
+            "random": rng.integers(low, top, size, dtype, endpoint=True),
+            "smooth": (waves * min(high, 30_000)).astype(dtype),
+            "few": rng.integers(0, 4, size).astype(dtype),
+            "extreme": rng.choice(extremes, size),
+        }
+    info = np.finfo(dtype)
+    tiny = info.smallest_subnormal
+    extremes = np.array(
+        [info.max, -info.max, 3e38, info.tiny, tiny, 0, -0.0, math.inf, -math.inf], dtype
+    )
+    bits = rng.integers(0, 256, (*size, dtype.itemsize), np.uint8).view(dtype)[..., 0]
+    return {
+        "bits": np.where(np.isfinite(bits), bits, dtype.type(1.5)),
+        "smooth": waves.astype(dtype),
+        "few": rng.integers(-2, 3, size).astype(dtype),
+        "extreme": rng.choice(extremes, size),
+    }
+
+
+def nodata_values(dtype, resampling):
+    """Return the nodata values whose treatment in GDAL is to be matched exactly."""
+    dtype = np.dtype(dtype)
+    if dtype.kind == "f":
+        lowest = float(np.finfo(dtype).min)
+        return (None, -9999.0, lowest) + ((math.nan,) if resampling != "mode" else ())
+    if dtype.itemsize == 8:  # rasterio hands GDAL a wrong 64-bit extreme
+        return (None, 0, 7)
+    lowest = int(np.iinfo(dtype).min) if resampling != "mode" else 0
+    return (None, 0, int(np.iinfo(dtype).max), lowest)
+
+
+def with_gaps(raster, nodata):
+    """Return the raster with scattered missing pixels and a block of them."""
+    if nodata is None:
+        return raster
+    rng = np.random.default_rng(11)
+    height, width = raster.shape
+    gaps = rng.random(raster.shape) < 0.3
+    gaps[height // 5 : height // 2, width // 4 : width // 2] = True
+    return np.where(gaps, raster.dtype.type(nodata), raster)
+
+
+def touched_by_nan(source, target_size):
+    """Return the targets whose window holds a NaN."""
+    if source.dtype.kind != "f":
+        return np.zeros((source.shape[0], *target_size), bool)
+    return reduce_whole(np.isnan(source) * 1.0, "average", None, target_size) > 0
+
+
+def assert_equals_gdal(raster, resampling, nodata, blocksize):
+    """Compare every level bit for bit, made from GDAL's own level before it."""
+    levels = gdal_levels(raster[np.newaxis], resampling, nodata, blocksize)
+    assert len(levels) > 1
+    for level in range(1, len(levels)):
+        source, expected = source_of(levels, level), levels[level]
+        actual = reduce_whole(source, resampling, nodata, expected.shape[1:])
+        if resampling != "nearest" and not (nodata is not None and math.isnan(nodata)):
+            ours = touched_by_nan(source, expected.shape[1:])
+            expected = np.where(ours, actual, expected)
+        assert_same_bits(actual, expected)
+
+
+def assert_same_bits(actual, expected):
+    """Compare as bits, all NaN being one."""
+    assert actual.dtype == expected.dtype
+    np.testing.assert_array_equal(actual, expected)
+    if actual.dtype.kind == "f":
+        signs = np.signbit(actual) == np.signbit(expected)
+        assert (signs | np.isnan(actual)).all()
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("resampling", KERNELS)
+@pytest.mark.parametrize("dtype", INTEGERS + FLOATS)
+def test_every_level_equals_gdal(dtype, resampling, size):
+    rasters = patterns(dtype, size)
+
+    for raster in rasters.values():
+        for nodata in nodata_values(dtype, resampling):
+            assert_equals_gdal(with_gaps(raster, nodata), resampling, nodata, 128)
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("blocksize", [128, 256, 512])
+@pytest.mark.parametrize("size", LARGE_SIZES, ids=str)
+@pytest.mark.parametrize("resampling", KERNELS)
+@pytest.mark.parametrize("dtype", INTEGERS + FLOATS)
+def test_every_level_equals_gdal_at_all_sizes(dtype, resampling, size, blocksize):
+    if max(size) // 2 < blocksize and max(size) <= blocksize:
+        pytest.skip("no overview")
+    rasters = patterns(dtype, size)
+
+    for raster in rasters.values():
+        for nodata in nodata_values(dtype, resampling):
+            assert_equals_gdal(with_gaps(raster, nodata), resampling, nodata, blocksize)
+
+
+@pytest.mark.parametrize("resampling", KERNELS)
+def test_every_band_equals_gdal(resampling):
+    few = patterns("uint8", (300, 301))
+    pixels = np.stack([few["random"], few["few"], few["smooth"]])
+    levels = gdal_levels(pixels, resampling, None, 128)
+
+    for source, expected in pairwise(levels):
+        actual = reduce_whole(source, resampling, None, expected.shape[1:])
+
+        np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize("size", [(256, 256), (255, 301), (300, 1)], ids=str)
+def test_complex_average_equals_gdal(dtype, size):
+    rng = np.random.default_rng(3)
+    pixels = rng.standard_normal((2, 1, *size))
+    pixels = (pixels[0] + 1j * pixels[1]).astype(dtype)
+    levels = gdal_levels(pixels, "average", None, 128)
+
+    for source, expected in pairwise(levels):
+        actual = reduce_whole(source, "average", None, expected.shape[1:])
+
+        np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_complex_nearest_equals_gdal_in_the_first_overview(dtype):
+    pixels = np.arange(255 * 301).reshape(1, 255, 301) * (1 + 2j)
+    full, expected, *_ = gdal_levels(pixels.astype(dtype), "nearest", None, 128)
+
+    actual = reduce_whole(full, "nearest", None, expected.shape[1:])
+
+    np.testing.assert_array_equal(actual, expected)
+
+
+def reference_average(pixels, target_size):
+    """Average by the overlap of every source pixel with every target."""
+    shares = []
+    for source, target in zip(pixels.shape, target_size, strict=True):
+        edges = np.arange(target + 1) * source / target
+        index = np.arange(source)
+        overlap = np.minimum(index + 1, edges[1:, None])
+        overlap = overlap - np.maximum(index, edges[:-1, None])
+        shares.append(np.clip(overlap, 0, None))
+    total = shares[0] @ pixels @ shares[1].T
+    return total / np.outer(shares[0].sum(1), shares[1].sum(1))
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 7), (17, 31), (33, 1), (2, 3)], ids=str)
+@pytest.mark.parametrize("nodata", [None, -1.0])
+def test_windows_share_the_pixels_on_their_edges(size, nodata):
+    pixels = np.random.default_rng(2).random((1, *size))
+    target_size = tuple(max(1, n // 2) for n in size)
+
+    average = reduce_whole(pixels, "average", nodata)
+    rms = reduce_whole(pixels, "rms", nodata)
+
+    expected = reference_average(pixels[0], target_size)
+    squares = reference_average(pixels[0] ** 2, target_size)
+    np.testing.assert_allclose(average[0], expected, rtol=1e-12)
+    np.testing.assert_allclose(rms[0], np.sqrt(squares), rtol=1e-6)
+
+
+@st.composite
+def cut_levels(draw):
+    """Draw a level, how it is reduced, and the cuts of the level above."""
+    resampling = draw(st.sampled_from(KERNELS))
+    dtype = draw(st.sampled_from(["uint8", "int16", "float32", "float64"]))
+    size = draw(st.tuples(st.integers(1, 40), st.integers(1, 40)))
+    target = tuple(max(1, n // 2) for n in size)
+    cuts = [
+        sorted({0, n, *draw(st.lists(st.integers(0, n), max_size=4))}) for n in target
+    ]
+    values = st.integers(0, 4)
+    seed = draw(st.integers(0, 2**32 - 1))
+    nodata = draw(st.none() | values)
+    pixels = np.random.default_rng(seed).integers(0, 5, (2, *size)).astype(dtype)
+    if pixels.dtype.kind == "f":
+        pixels = pixels / pixels.dtype.type(3)
+        pixels[:, ::3, ::2] = draw(st.sampled_from([0.1, math.nan, math.inf]))
+    return resampling, nodata, pixels, target, cuts
+
+
+def needed(source, target, start, stop):
+    """Return the source pixels that targets need, by the formula of the plan."""
+    first = math.floor(start * source / target + 1e-8)
+    return first, min(source, math.ceil(stop * source / target - 1e-8))
+
+
+@settings(max_examples=150, deadline=None)
+@given(cut_levels())
+def test_pieces_equal_the_whole(case):
+    resampling, nodata, pixels, target, (row_cuts, col_cuts) = case
+    whole = reduce_whole(pixels, resampling, nodata)
+    assembled = np.empty_like(whole)
+
+    for top, bottom in pairwise(row_cuts):
+        for left, right in pairwise(col_cuts):
+            rows = needed(pixels.shape[1], target[0], top, bottom)
+            cols = needed(pixels.shape[2], target[1], left, right)
+            assembled[:, top:bottom, left:right] = reduce(
+                pixels[:, slice(*rows), slice(*cols)],
+                resampling=resampling,
+                nodata=nodata,
+                source_size=pixels.shape[1:],
+                target_size=target,
+                source_origin=(rows[0], cols[0]),
+                target_origin=(top, left),
+                target_shape=(bottom - top, right - left),
+            )
+
+    assert_same_bits(assembled, whole)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
+@pytest.mark.parametrize("resampling", KERNELS)
+def test_no_target_gives_an_empty_piece(resampling, shape):
+    piece = reduce(
+        np.empty((2, 0, 0), np.uint8),
+        resampling=resampling,
+        nodata=0,
+        source_size=(9, 9),
+        target_size=(4, 4),
+        source_origin=(8, 8),
+        target_origin=(1, 1),
+        target_shape=shape,
+    )
+
+    assert piece.shape == (2, *shape)
+    assert piece.dtype == np.uint8
+
+
+@pytest.mark.parametrize("dtype", INTEGERS + FLOATS + ("float16",))
+@pytest.mark.parametrize("resampling", ["average", "mode", "rms"])
+@pytest.mark.parametrize("size", [(4, 4), (5, 5), (5, 1)], ids=str)
+def test_missing_windows_give_nodata(dtype, resampling, size):
+    nodata = np.iinfo(dtype).min if dtype in INTEGERS else -9999.0
+    pixels = np.full((1, *size), nodata, dtype)
+
+    actual = reduce_whole(pixels, resampling, nodata)
+
+    assert (actual == np.array(nodata, dtype)).all()
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+@pytest.mark.parametrize("resampling", ["average", "mode", "rms"])
+def test_64_bit_nodata_is_kept_to_the_last_digit(dtype, resampling):
+    window = np.full((2, 2), 2**53 + 1, dtype)
+
+    assert reduce_one(window, resampling, 2**53 + 1) == 2**53 + 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "window", "nodata", "expected"),
+    [
+        ("uint8", [[1, 3], [1, 3]], 2, 3),
+        ("uint8", [[255, 255], [254, 0]], 255, 127),
+        ("uint8", [[254, 255], [255, 255]], 255, 254),
+        ("uint16", [[1, 3], [1, 3]], 2, 3),
+        ("int16", [[-2, 0], [-2, 0]], -1, 0),
+        ("float32", [[1, 3], [1, 3]], 2, np.nextafter(np.float32(2), np.float32(3))),
+        ("float64", [[-1, 1], [-1, 1]], 0, np.nextafter(0.0, 1.0)),
+    ],
+)
+def test_a_valid_mean_never_becomes_nodata(dtype, window, nodata, expected):
+    assert reduce_one(window, "average", nodata, dtype) == expected
+
+
+@pytest.mark.parametrize("nodata", [None, math.nan, -1.0])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    ("resampling", "expected"), [("average", 6), ("mode", 6), ("rms", 6)]
+)
+def test_nan_is_skipped_whatever_the_nodata(resampling, expected, dtype, nodata):
+    for window in ([[math.nan, 6], [6, 6]], [[6, 6, 6], [6, 6, math.nan], [6, 6, 6]]):
+        actual = reduce_one(window, resampling, nodata, dtype)
+
+        assert actual == expected
+
+
+@pytest.mark.parametrize(
+    ("nodata", "expected"), [(None, math.nan), (math.nan, math.nan), (-1.0, -1.0)]
+)
+@pytest.mark.parametrize("resampling", ["average", "mode", "rms"])
+@pytest.mark.parametrize("size", [(2, 2), (3, 3), (2, 3), (2, 1)], ids=str)
+def test_windows_of_nan_alone_are_missing(size, resampling, nodata, expected):
+    window = np.full(size, math.nan, np.float32)
+
+    actual = reduce_one(window, resampling, nodata)
+
+    np.testing.assert_equal(actual, np.float32(expected))
+
+
+def test_infinities_that_cancel_stay_nan():
+    window = [[math.inf, -math.inf], [1, 1]]
+
+    assert math.isnan(reduce_one(window, "average", None, np.float32))
+
+
+def test_nearest_takes_nodata_as_any_pixel():
+    assert reduce_one([[0, 1], [2, 3]], "nearest", 0, np.uint8) == 0
+
+
+@pytest.mark.parametrize("nodata", [-9999, None])
+def test_floats_near_nodata_are_missing_as_in_gdal(nodata):
+    near = np.nextafter(np.float32(-9999), np.float32(0))
+    window = np.array([[near, 1], [1, 1]], np.float32)
+
+    expected = 1 if nodata else -2499
+
+    assert round(float(reduce_one(window, "average", nodata))) == expected
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        ([[1, 2], [3, 4]], 1),
+        ([[1, 2], [2, 1]], 2),
+        ([[1, 1], [2, 2]], 1),
+        ([[1, 2], [1, 2]], 1),
+        ([[1, 2], [3, 3]], 3),
+        ([[1, 2, 3], [3, 2, 4], [2, 3, 3]], 3),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float64"])
+def test_mode_takes_the_first_value_to_lead(dtype, window, expected):
+    assert reduce_one(window, "mode", None, dtype) == expected
+
+
+def test_float16_averages_in_float32():
+    window = np.array([[2048, 2049], [2050, 2052]], np.float16)
+
+    actual = reduce_one(window, "average")
+
+    assert actual.dtype == np.float16
+    assert actual == np.float16(np.float32(window).mean())
+
+
+def test_the_largest_uint64_is_its_own_average():
+    window = np.full((2, 2), 2**64 - 1, np.uint64)
+
+    assert reduce_one(window, "average") == 2**64 - 1
+
+
+def test_complex_average_skips_nan():
+    window = np.array([[1 + 2j, math.nan], [3 + 4j, complex(0, math.nan)]])
+
+    assert reduce_one(window, "average") == 2 + 3j
+    assert np.isnan(reduce_one(np.full((2, 2), math.nan + 0j), "average"))
+
+
+@pytest.mark.parametrize("resampling", KERNELS)
+def test_pixels_are_taken_in_any_memory_layout(resampling):
+    pixels = patterns("uint16", (30, 31))["random"][np.newaxis]
+    expected = reduce_whole(pixels, resampling)
+    frozen = pixels.copy()
+    frozen.flags.writeable = False
+
+    for other in (pixels.astype(">u2"), np.asfortranarray(pixels), frozen):
+        actual = reduce_whole(other, resampling)
+
+        np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "resampling", "expected"),
+    [
+        *((dtype, kernel, True) for dtype in INTEGERS for kernel in KERNELS),
+        ("float16", "rms", True),
+        ("complex64", "nearest", True),
+        ("complex128", "average", True),
+        ("complex64", "mode", False),
+        ("complex64", "rms", False),
+        ("bool", "nearest", False),
+        ("uint8", "cubic", False),
+    ],
+)
+def test_supports_what_reduce_takes(dtype, resampling, expected):
+    assert supports(dtype, resampling) is expected
+
+
+@pytest.mark.parametrize("resampling", ["mode", "rms", "cubic"])
+def test_refuses_a_dtype_without_kernel(resampling):
+    with pytest.raises(ValueError, match=f"no '{resampling}' kernel for .* complex64"):
+        reduce_one(np.zeros((2, 2), np.complex64), resampling)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [("uint8", -1), ("uint8", 256), ("int16", 0.5), ("int16", math.nan)]
+    + [("int32", math.inf), ("float32", 1e300)],
+)
+@pytest.mark.parametrize("resampling", ["average", "mode"])
+def test_refuses_a_nodata_outside_the_dtype(dtype, nodata, resampling):
+    with pytest.raises(ValueError, match=f"is not a value of {dtype}"):
+        reduce_one(np.zeros((2, 2), dtype), resampling, nodata)
+
+
+def test_refuses_pixels_that_lack_a_source_row():
+    with pytest.raises(ValueError, match="need source rows 2 to 5"):
+        reduce(
+            np.zeros((1, 2, 3), np.uint8),
+            resampling="average",
+            nodata=None,
+            source_size=(7, 3),
+            target_size=(3, 1),
+            source_origin=(2, 0),
+            target_origin=(1, 0),
+            target_shape=(1, 1),
+        )
+
+
+def test_refuses_targets_outside_the_level():
+    with pytest.raises(ValueError, match="targets 3 to 5 are outside the level's 4"):
+        reduce(
+            np.zeros((1, 9, 9), np.uint8),
+            resampling="nearest",
+            nodata=None,
+            source_size=(9, 9),
+            target_size=(4, 4),
+            source_origin=(0, 0),
+            target_origin=(3, 0),
+            target_shape=(2, 4),
+        )
