@@ -350,6 +350,8 @@ def _tags(attrs: Mapping[Hashable, Any]) -> dict[str, str]:
         str(name): _text(value)
         for name, value in sorted(attrs.items(), key=lambda item: str(item[0]))
         if name not in OWN_ATTRS and value is not None
+        # GDAL's statistics of another file, as rioxarray opens it
+        and not str(name).startswith("STATISTICS_")
     }
 
 

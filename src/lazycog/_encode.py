@@ -122,7 +122,7 @@ def encode_chunk(task: ChunkTask, pixels: NDArray[np.generic]) -> EncodedChunk:
     sizes: dict[int, NDArray[np.uint32]] = {}
     partials = None
     for step, level in enumerate(stage.levels):
-        own = pixels[:, : len(rows.own[step]), : len(cols.own[step])]
+        own = pixels[:, rows.own_slice(step), cols.own_slice(step)]
         if level.index == 0 and encoding.statistics:
             partials = tile_partials(own, level.tile_size, encoding.nodata)
         sizes[level.index] = writer.encode_level(step, own)
@@ -197,17 +197,14 @@ class _TileWriter:
         and the whole goes back when the chunk is placed, whatever the heap looks like.
         """
         rows, cols = task.axes
-        tiles = 0
+        itemsize = np.dtype(task.encoding.dtype).itemsize
+        samples = 1 if task.encoding.samples_are_tiles else len(task.bands)
+        room = 0
         for step, level in enumerate(task.stage.levels):
             side = level.tile_size
-            tiles += -(-len(rows.own[step]) // side) * -(-len(cols.own[step]) // side)
-        itemsize = np.dtype(task.encoding.dtype).itemsize
-        samples = len(task.bands)
-        per_tile = 1 if task.encoding.samples_are_tiles else samples
-        tile_bytes = task.stage.levels[0].tile_size ** 2 * itemsize * per_tile
-        room = tiles * samples // per_tile * (
-            task.encoding.codec.bound(tile_bytes) + FRAME_BYTES
-        )
+            tiles = -(-len(rows.own[step]) // side) * -(-len(cols.own[step]) // side)
+            bound = task.encoding.codec.bound(side**2 * itemsize * samples)
+            room += tiles * len(task.bands) // samples * (bound + FRAME_BYTES)
         buffer = np.frombuffer(mmap.mmap(-1, max(room, 1)), dtype=np.uint8)
         return cls(task, buffer, 0, [])
 

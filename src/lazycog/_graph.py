@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import dask
 import dask.array
+import dask.system
 import numpy as np
-from dask._task_spec import Task, TaskRef
+from dask._task_spec import List, Task, TaskRef
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
@@ -35,6 +36,7 @@ from lazycog._layout import (
     run_positions,
 )
 from lazycog._plan import SUMMARY_GROUP
+from lazycog._watch import announce
 from lazycog.errors import SourceChangedError
 
 if TYPE_CHECKING:
@@ -51,6 +53,9 @@ Slices = tuple[slice, slice, slice]
 THIN = 16
 """Pieces up to a 16th of their block are cut together in one task, as copies, so that
 the block itself can be freed."""
+MOSTLY = 2
+"""Pieces of at least half their block are taken from the block itself: the rest is not
+worth a task."""
 
 
 def as_lazy(pixels: Any, plan: CogPlan | None = None) -> Any:  # noqa: ANN401 - dask is untyped
@@ -141,7 +146,11 @@ def pixels_of(block: Any) -> NDArray[np.generic]:  # noqa: ANN401 - two kinds of
     return np.asarray(block)
 
 
-def cut_task(block: Any, parts: tuple[Slices, ...]) -> tuple[NDArray[np.generic], ...]:  # noqa: ANN401
+def cut_task(
+    block: Any,  # noqa: ANN401 - blocks of either kind
+    parts: tuple[Slices, ...],
+    _gate: object,
+) -> tuple[NDArray[np.generic], ...]:
     """Copy thin parts of a block, so that the block can be freed."""
     pixels = pixels_of(block)
     return tuple(pixels[part].copy() for part in parts)
@@ -152,27 +161,42 @@ def part_task(block: Any, part: Slices) -> NDArray[np.generic]:  # noqa: ANN401
     return pixels_of(block)[part]
 
 
-Assembly = tuple[tuple[Slices, int | None], ...]
-"""Per piece: where it goes, and which of several cut parts it is."""
+Assembly = tuple[tuple[Slices, int | Slices], ...]
+"""Per piece: where it goes in the chunk, and which of several cut parts it is or which
+part of its block."""
 
 
 def encode_task(
     task: ChunkTask,
     assembly: Assembly | None,
+    token: str,
+    _gate: object,
     *pieces: Any,  # noqa: ANN401 - blocks of either kind
 ) -> EncodedChunk:
-    """Put a chunk together from its pieces and encode it."""
+    """Put a chunk together from its pieces, encode it, and tell whoever watches."""
+    chunk = encode_chunk(task, _assembled(task, assembly, pieces))
+    announce(token, task, chunk)
+    return chunk
+
+
+def _assembled(
+    task: ChunkTask, assembly: Assembly | None, pieces: Sequence[Any]
+) -> NDArray[np.generic]:
+    """Give the pixels of a chunk with its halo."""
     if assembly is None:
-        return encode_chunk(task, pixels_of(pieces[0]))
+        return pixels_of(pieces[0])
     canvas = None
-    for (target, index), piece in zip(assembly, pieces, strict=True):
-        pixels = pixels_of(piece if index is None else piece[index])
+    for (target, inside), piece in zip(assembly, pieces, strict=True):
+        if isinstance(inside, int):
+            pixels = pixels_of(piece[inside])
+        else:
+            pixels = pixels_of(piece)[inside]
         if canvas is None:
             canvas = np.empty(task.shape, dtype=pixels.dtype)
         canvas[target] = pixels
     if canvas is None:
         canvas = np.empty(task.shape, dtype=task.encoding.dtype)
-    return encode_chunk(task, canvas)
+    return canvas
 
 
 def summary_task(chunk: EncodedChunk) -> Summary:
@@ -236,6 +260,25 @@ def placed_task(*written: int) -> int:
     return sum(written)
 
 
+def rows_ready_above(stage: Stage, above: Stage | None) -> list[int]:
+    """Give, per row of chunks, the last row of the next stage that needs no later one.
+
+    -1 where there is none yet.
+    """
+    if above is None:
+        return [-1] * stage.chunk_rows
+    stops = [stage.axis_chunk(0, row).own[-1].stop for row in range(stage.chunk_rows)]
+    ready, result = -1, []
+    for stop in stops:
+        while (
+            ready + 1 < above.chunk_rows
+            and above.axis_chunk(0, ready + 1).need[0].stop <= stop
+        ):
+            ready += 1
+        result.append(ready)
+    return result
+
+
 class GraphBuilder:
     """Collects the tasks of one write."""
 
@@ -247,6 +290,11 @@ class GraphBuilder:
         self.tasks: dict[Any, Task] = {}
         self.placements: list[Key] = []
         self.placed: list[Key] = []
+        self.rows_above = [
+            rows_ready_above(stage, above)
+            for stage, above in zip(plan.stages, (*plan.stages[1:], None), strict=True)
+        ]
+        self.lookahead = worker_threads()
 
     def key(self, name: str, *index: int) -> Key:
         """Name a task of this write."""
@@ -280,15 +328,22 @@ class GraphBuilder:
     ) -> dict[tuple[tuple[int, int, int], tuple[int, ...]], tuple[Key, int]]:
         """Add one task per block for all its thin parts."""
         parts: dict[tuple[int, int, int], dict[tuple[int, ...], Slices]] = {}
-        for each in itertools.chain.from_iterable(pieces.values()):
-            if each.volume * THIN <= math.prod(grid.shape(each.block)):
-                inside = parts.setdefault(each.block, {})
-                inside[_hashable(each.inside)] = each.inside
+        first_use: dict[tuple[int, int, int], tuple[int, int, int]] = {}
+        for index, own in pieces.items():
+            for each in own:
+                if each.volume * THIN <= math.prod(grid.shape(each.block)):
+                    inside = parts.setdefault(each.block, {})
+                    inside[_hashable(each.inside)] = each.inside
+                    first_use.setdefault(each.block, index)
         found = {}
         for block, inside in parts.items():
             key = self.key(f"cut{stage.index}", *block)
             self.add(
-                key, cut_task, TaskRef(grid.names(block)), tuple(inside.values())
+                key,
+                cut_task,
+                TaskRef(grid.names(block)),
+                tuple(inside.values()),
+                List(*self._gate(stage, *first_use[block])),
             )
             for number, part in enumerate(inside):
                 found[block, part] = (key, number)
@@ -310,27 +365,49 @@ class GraphBuilder:
                 references.append(TaskRef(cut[0]))
                 assembly.append((piece.target, cut[1]))
                 continue
-            name = grid.names(piece.block)
-            if piece.volume < math.prod(grid.shape(piece.block)):
+            name, inside = grid.names(piece.block), piece.inside
+            if piece.volume * MOSTLY < math.prod(grid.shape(piece.block)):
                 name = self.add(
                     self.key(f"part{stage.index}", *index, number),
                     part_task,
                     TaskRef(name),
-                    piece.inside,
+                    inside,
                 )
+                inside = (slice(None), slice(None), slice(None))
             references.append(TaskRef(name))
-            assembly.append((piece.target, None))
-        whole = len(pieces) == 1 and assembly[0][1] is None
+            assembly.append((piece.target, inside))
+        whole = len(pieces) == 1 and pieces[0].volume == math.prod(
+            grid.shape(pieces[0].block)
+        )
         encode = self.add(
             self.key(f"encode{stage.index}", *index),
             encode_task,
             task,
             None if whole else tuple(assembly),
+            self.token,
+            List(*self._gate(stage, *index)),
             *references,
         )
         self.add(
             self.key(f"summary{stage.index}", *index), summary_task, TaskRef(encode)
         )
+
+    def _gate(self, stage: Stage, group: int, row: int, col: int) -> list[TaskRef]:
+        """Give what a chunk waits for, so that rows are placed in order.
+
+        Without it Dask may encode the whole scene before it places the first row, or
+        leave the small levels for last and keep all pixels handed up. Some chunks may
+        run ahead of the row, so that no thread idles at its end.
+        """
+        leader = row * stage.chunk_cols + col - self.lookahead
+        finished = leader // stage.chunk_cols - 1
+        gate = []
+        if finished >= 0:
+            gate.append(TaskRef(self.key(f"placed{stage.index}", group, finished)))
+        above = self.rows_above[stage.index][max(finished, 0)] if gate else -1
+        if above >= 0:
+            gate.append(TaskRef(self.key(f"placed{stage.index + 1}", group, above)))
+        return gate
 
     def _add_row(
         self,
@@ -471,13 +548,21 @@ def build(
     return Delayed(final, HighLevelGraph(layers, dependencies), layer=final)
 
 
+def worker_threads() -> int:
+    """Count the threads that would compute on the scheduler configured now."""
+    client = _client()
+    if client is not None:
+        return max(1, sum(client.nthreads().values()))
+    return int(dask.config.get("num_workers", None) or dask.system.CPU_COUNT)
+
+
 def make_lock(lock: Any, token: str) -> Any:  # noqa: ANN401 - anything with the context protocol
     """Turn the ``lock`` option into a lock that reaches every worker, or None."""
     if lock is None or lock is False:
         return None
     if lock is not True:
         return lock
-    if _has_client():
+    if _client() is not None:
         from distributed import Lock  # noqa: PLC0415 - an extra
 
         return Lock(f"lazycog-{token}")
@@ -486,11 +571,12 @@ def make_lock(lock: Any, token: str) -> Any:  # noqa: ANN401 - anything with the
     return SerializableLock(f"lazycog-{token}")
 
 
-def _has_client() -> bool:
-    """Whether a distributed client would compute."""
+def _client() -> Any:  # noqa: ANN401 - distributed may not be installed
+    """Give the distributed client that would compute, or None."""
     from dask.base import get_scheduler  # noqa: PLC0415
 
-    return hasattr(getattr(get_scheduler(), "__self__", None), "scheduler_info")
+    client = getattr(get_scheduler(), "__self__", None)
+    return client if hasattr(client, "scheduler_info") else None
 
 
 def compute(lazy: Delayed) -> Any:  # noqa: ANN401

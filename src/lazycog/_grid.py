@@ -8,7 +8,6 @@ columns are independent.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 UNTILED_LIMIT = 512
 """Levels up to this size need not be tiled (GDAL's validate_cloud_optimized_geotiff
@@ -100,10 +99,8 @@ def overview_sizes(
         sizes.append((max(1, height // 2), max(1, width // 2)))
 
 
-def legal_tile_size(
-    height: int, width: int, blocksize: int, overview_count: int | None
-) -> int:
-    """Lower a tile side until every large level counts as tiled.
+def legal_tile_size(height: int, width: int, blocksize: int) -> int:
+    """Lower the tile side of a level that would not count as tiled.
 
     A level larger than 512 pixels whose tiles are as wide as the level is "not tiled"
     for rio-cogeo's cog_validate, whatever its height.
@@ -111,27 +108,25 @@ def legal_tile_size(
     Parameters
     ----------
     height, width : int
-        Full resolution, in pixels.
+        Size of the level, in pixels.
     blocksize : int
         Tile side asked for.
-    overview_count : int or None
-        As in :func:`overview_sizes`.
 
     Returns
     -------
     int
-        The largest multiple of 16 up to `blocksize` that no validator refuses.
+        `blocksize`, or its largest divisor that is a multiple of 16 where needed: a
+        divisor, so that chunks stay made of whole tiles.
 
     Examples
     --------
-    >>> legal_tile_size(5000, 512, 512, None), legal_tile_size(5000, 600, 512, None)
-    (496, 512)
+    >>> legal_tile_size(5000, 512, 512), legal_tile_size(5000, 600, 512)
+    (256, 512)
     """
-    for tile_size in range(blocksize, TILE_STEP, -TILE_STEP):
-        sizes = overview_sizes(height, width, tile_size, overview_count)
-        if not any(max(size) > UNTILED_LIMIT and size[1] == tile_size for size in sizes):
-            return tile_size
-    return TILE_STEP
+    if max(height, width) <= UNTILED_LIMIT or width != blocksize:
+        return blocksize
+    smaller = range(blocksize - TILE_STEP, 0, -TILE_STEP)
+    return next((each for each in smaller if blocksize % each == 0), blocksize)
 
 
 def source_span(target: Span, source_size: int, target_size: int) -> Span:
@@ -162,18 +157,23 @@ class AxisChunk:
     need: tuple[Span, ...]
     """The same with the halo that the levels above are made from."""
 
+    def own_slice(self, step: int) -> slice:
+        """Where the owned pixels stand among the needed ones."""
+        start = self.own[step].start - self.need[step].start
+        return slice(start, start + len(self.own[step]))
+
 
 @dataclass(frozen=True)
 class Stage:
     """Consecutive levels made by one task per chunk.
 
-    A chunk covers ``2**depth`` tiles per side of the first level, and whole tiles of
-    every other level, so that every level of the stage is made inside the chunk.
+    A chunk covers whole tiles of every level, so that every level of the stage is made
+    inside the chunk.
     """
 
     index: int
-    depth: int
-    """Levels beyond the first that a chunk can hold in whole tiles."""
+    chunk_size: int
+    """Side of a chunk in pixels of the first level."""
     levels: tuple[Level, ...]
     handed_up: Level | None
     """The level that the next stage starts from, None in the last stage."""
@@ -181,11 +181,6 @@ class Stage:
     """Number of bands in a chunk."""
     count: int
     """Number of bands of the raster."""
-
-    @cached_property
-    def chunk_size(self) -> int:
-        """Side of a chunk in pixels of the first level."""
-        return self.levels[0].tile_size << self.depth
 
     @property
     def all_levels(self) -> tuple[Level, ...]:
@@ -221,28 +216,38 @@ class Stage:
         """Give what chunk `index` owns and needs on an axis (0 rows, 1 columns)."""
         sizes = [level.size[axis] for level in self.all_levels]
         own = []
-        for step, size in enumerate(sizes):
+        for step, size in enumerate(sizes[: len(self.levels)]):
             side = self.chunk_size >> step
             start = min(index * side, size)
             own.append(Span(start, min(start + side, size)))
+        if self.handed_up:
+            # the targets whose source windows end inside the chunk: so a chunk needs
+            # pixels of the chunks above and to the left only, which come first
+            last, above = own[-1], self.handed_up.size[axis]
+            size = sizes[len(self.levels) - 1]
+            own.append(Span(last.start * above // size, last.stop * above // size))
         need = [own[-1]]
         for step in range(len(sizes) - 2, -1, -1):
             wanted = source_span(need[0], sizes[step], sizes[step + 1])
-            stop = max(own[step].stop, wanted.stop)
-            need.insert(0, Span(own[step].start, stop))
+            start = min(own[step].start, wanted.start) if len(wanted) else own[step].start
+            need.insert(0, Span(start, own[step].stop))
         return AxisChunk(tuple(own), tuple(need))
 
     def halo(self, axis: int) -> int:
-        """Give the largest number of pixels needed beyond a chunk on an axis."""
+        """Give the largest number of pixels needed before a chunk on an axis."""
         chunks = self.chunk_rows if axis == 0 else self.chunk_cols
         pieces = [self.axis_chunk(axis, index) for index in range(chunks)]
-        return max(each.need[0].stop - each.own[0].stop for each in pieces)
+        return max(each.own[0].start - each.need[0].start for each in pieces)
 
 
 def plan_stages(
-    levels: tuple[Level, ...], *, count: int, band_group: int, depth: int
+    levels: tuple[Level, ...], *, count: int, band_group: int, chunk_size: int, depth: int
 ) -> tuple[Stage, ...]:
     """Split the levels into stages of at most ``depth + 1`` levels.
+
+    A stage goes on to the next level only where each target pixel is made from exactly
+    two by two: at an odd size the windows drift across the edges of chunks, so the tiles
+    of that level are made in a stage of their own.
 
     Parameters
     ----------
@@ -252,8 +257,10 @@ def plan_stages(
         Number of bands.
     band_group : int
         Bands per chunk.
+    chunk_size : int
+        Side of a chunk in pixels.
     depth : int
-        A chunk is ``2**depth`` tiles wide, at most.
+        How often a chunk can be halved and still consist of whole tiles.
 
     Returns
     -------
@@ -263,10 +270,26 @@ def plan_stages(
     stages: list[Stage] = []
     start = 0
     while start < len(levels):
-        stop = min(start + depth + 1, len(levels))
+        stop = start + 1
+        while (
+            stop < len(levels)
+            and stop - start <= depth
+            and _stays_inside(levels[start], levels[stop - 1], chunk_size)
+        ):
+            stop += 1
         handed_up = levels[stop] if stop < len(levels) else None
         stages.append(
-            Stage(len(stages), depth, levels[start:stop], handed_up, band_group, count)
+            Stage(
+                len(stages), chunk_size, levels[start:stop], handed_up, band_group, count
+            )
         )
         start = stop
     return tuple(stages)
+
+
+def _stays_inside(first: Level, source: Level, chunk_size: int) -> bool:
+    """Whether chunks of a stage can make whole tiles of the level after `source`."""
+    return all(
+        whole <= chunk_size or side % 2 == 0
+        for whole, side in zip(first.size, source.size, strict=True)
+    )

@@ -471,7 +471,7 @@ def _draft_ifd(
         offset=position,
         value_offsets=value_offsets,
         offsets_type=form.offset_type,
-        counts_type=_counts_type(plan, tile_count, form),
+        counts_type=_counts_type(plan, level, form),
     )
     return draft, end
 
@@ -487,9 +487,9 @@ def _value_order(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     return (*sorted(public, key=lambda entry: entry.tag), *private)
 
 
-def _counts_type(plan: CogPlan, tile_count: int, form: Format) -> FieldType:
+def _counts_type(plan: CogPlan, level: Level, form: Format) -> FieldType:
     """Choose the width of TileByteCounts as libtiff does (tif_dirwrite.c)."""
-    worst = plan.tile_bytes
+    tile_count, worst = plan.tile_count(level), plan.tile_bytes(level)
     if plan.encoding.codec.function is not None:
         worst *= WORST_EXPANSION
     if form.big and (tile_count == 1 or worst > LONG_COUNT_LIMIT):

@@ -28,6 +28,7 @@ CHUNK_SIZE = 2048
 """Side of a chunk in pixels that a file without chunks of its own is read in."""
 CHUNK_BYTES = 32 * 2**20
 """Raw bytes of such a chunk, at most, unless one block has more."""
+Opened = xr.DataArray | xr.Dataset
 RASTER_DIMS = 2
 MAX_DIMS = 3
 STATISTICS_PREFIX = "STATISTICS_"
@@ -43,7 +44,7 @@ def open_source(
     bands: Sequence[int | str] | None = None,
     group: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
-) -> xr.DataArray | xr.Dataset:
+) -> Opened:
     """Open a raster lazily; no pixel is read.
 
     Parameters
@@ -79,6 +80,7 @@ def open_source(
     path = os.fspath(src)
     if REMOTE not in path and not Path(path).exists() and not _is_gdal_name(path):
         raise InputError(f"{path}: no such file or folder")
+    opened: Opened
     if is_zarr(path):
         opened = _open_dataset(path, "zarr", group, storage_options)
     elif Path(path).suffix.lower() in NETCDF_SUFFIXES:
@@ -126,41 +128,83 @@ def _open_dataset(
     group: str | None,
     storage_options: Mapping[str, Any] | None,
 ) -> xr.Dataset:
-    options: dict[str, Any] = {"engine": engine, "group": group}
+    options: dict[str, Any] = {
+        "engine": engine,
+        "group": group,
+        "mask_and_scale": False,
+        "decode_coords": "all",
+    }
     if engine == "zarr":
         options["storage_options"] = dict(storage_options) if storage_options else None
     try:
-        dataset = xr.open_dataset(
-            path, chunks={}, mask_and_scale=False, decode_coords="all", **options
-        )
+        with warnings.catch_warnings():
+            # many Zarr stores are not consolidated, and one open is cheap
+            warnings.filterwarnings("ignore", message="Failed to open Zarr store with")
+            # chunks are whole stored chunks of the largest variable
+            warnings.filterwarnings("ignore", message="The specified chunks separate")
+            with xr.open_dataset(path, chunks=None, cache=False, **options) as header:
+                chunks = _dataset_chunks(header)
+            dataset = xr.open_dataset(path, chunks=chunks, **options)
     except ImportError as error:
         raise MissingExtraError(
-            f"{path}: {error}; install lazycog[zarr] for Zarr, h5netcdf for NetCDF"
+            f"{path}: {error}; install lazycog[zarr] for Zarr, netCDF4 or h5netcdf for "
+            "NetCDF"
         ) from error
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: xarray cannot open it: {error}") from error
-    return _with_smaller_chunks(dataset)
+    if engine == "zarr":
+        # the order of a store is that of a folder's files, so it is settled here
+        dataset = dataset[sorted(dataset.data_vars, key=lambda name: str(name).lower())]
+    return _with_grid_mapping(dataset)
 
 
-def _with_smaller_chunks(dataset: xr.Dataset) -> xr.Dataset:
-    """Split variables that are stored in one piece; others keep their stored chunks."""
-    for name, variable in dataset.data_vars.items():
-        pixels = math.prod(variable.shape[-RASTER_DIMS:])
-        if variable.ndim < RASTER_DIMS or not variable.chunks:
-            continue
-        stored = math.prod(max(sizes) for sizes in variable.chunks)
-        if variable.encoding.get("contiguous") and stored >= pixels > CHUNK_SIZE**2:
-            rows = max(1, CHUNK_BYTES // (variable.shape[-1] * variable.dtype.itemsize))
-            sizes: dict[Hashable, int] = dict.fromkeys(variable.dims[:-RASTER_DIMS], 1)
-            sizes[variable.dims[-RASTER_DIMS]] = rows
-            dataset[name] = variable.chunk(sizes)
+def _dataset_chunks(dataset: xr.Dataset) -> dict[Hashable, int]:
+    """Choose chunks of whole stored chunks, so that none is decoded twice."""
+    rasters = [dataset[name] for name in _rasters(dataset)]
+    if not rasters:
+        return {}
+    largest = max(rasters, key=lambda each: each.nbytes)
+    *others, y_dim, x_dim = largest.dims
+    stored = largest.encoding.get("preferred_chunks")
+    pixels = CHUNK_BYTES // largest.dtype.itemsize
+    if not stored:
+        sizes = dict.fromkeys(others, 1)
+        sizes[x_dim] = largest.sizes[x_dim]
+        return {**sizes, y_dim: max(1, pixels // sizes[x_dim])}
+    sizes = {dim: int(stored.get(dim, largest.sizes[dim])) for dim in largest.dims}
+    grown = True
+    while grown:
+        grown = False
+        for dim in (x_dim, y_dim):
+            fits = 2 * math.prod(sizes.values()) <= pixels
+            if (
+                fits
+                and 2 * sizes[dim] <= CHUNK_SIZE
+                and sizes[dim] < largest.sizes[dim]
+            ):
+                sizes[dim] *= 2
+                grown = True
+    return sizes
+
+
+def _with_grid_mapping(dataset: xr.Dataset) -> xr.Dataset:
+    """Let rioxarray find a CRS that the variables do not point to."""
+    mappings = [
+        name
+        for name, variable in dataset.data_vars.items()
+        if any(mark in variable.attrs for mark in CF_MARKS)
+    ]
+    dataset = dataset.set_coords(mappings)
+    if len(mappings) == 1:
+        for name in _rasters(dataset):
+            dataset[name].encoding.setdefault("grid_mapping", str(mappings[0]))
     return dataset
 
 
 # --- GDAL ---------------------------------------------------------------------------
 
 
-def _open_gdal(path: str) -> xr.DataArray | xr.Dataset:
+def _open_gdal(path: str) -> Opened:
     import rasterio  # noqa: PLC0415 - GDAL takes long to load
     import rioxarray  # noqa: PLC0415
     from rasterio.errors import NotGeoreferencedWarning, RasterioError  # noqa: PLC0415
@@ -178,15 +222,15 @@ def _open_gdal(path: str) -> xr.DataArray | xr.Dataset:
                 # rioxarray takes the tags of band 1 for tags of the dataset
                 first_band = dataset.tags(1).keys() if dataset.count else ()
             # lock=False: rioxarray opens one GDAL handle per thread
-            opened = rioxarray.open_rasterio(
+            opened: Opened | list[xr.Dataset] = rioxarray.open_rasterio(
                 path, chunks=chunks, lock=False, mask_and_scale=False
             )
         except RasterioError as error:
             raise InputError(f"{path}: GDAL cannot open it: {error}") from error
     if isinstance(opened, list):
         raise InputError(
-            f"{path} holds {len(opened)} subdatasets of several shapes; name one as GDAL "
-            f"does, for example {opened[0].encoding.get('source', 'HDF5:file://name')!r}"
+            f"{path} holds {len(opened)} subdatasets of several shapes; name one as "
+            "GDAL does, for example 'HDF4_EOS:EOS_GRID:\"file\":grid:variable'"
         )
     if isinstance(opened, xr.DataArray):
         opened.attrs = {**_without(opened.attrs, first_band), **about}
@@ -217,7 +261,9 @@ def _gdal_chunks(dataset: Any) -> dict[str, int]:  # noqa: ANN401 - rasterio is 
 
 def _pixel_interleaved(dataset: Any) -> bool:  # noqa: ANN401 - rasterio is untyped
     interleaving = dataset.interleaving
-    return dataset.count > 1 and interleaving is not None and interleaving.name == "pixel"
+    return (
+        dataset.count > 1 and interleaving is not None and interleaving.name == "pixel"
+    )
 
 
 def _gdal_attrs(dataset: Any) -> dict[str, Any]:  # noqa: ANN401 - rasterio is untyped
@@ -254,9 +300,7 @@ def _kept(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
 # --- variables and bands ------------------------------------------------------------
 
 
-def _choose(
-    path: str, opened: xr.DataArray | xr.Dataset, variable: str | None
-) -> xr.DataArray | xr.Dataset:
+def _choose(path: str, opened: Opened, variable: str | None) -> Opened:
     """Take one variable, or all where they share a grid."""
     if isinstance(opened, xr.DataArray):
         if variable is not None and variable != opened.name:
@@ -294,9 +338,7 @@ def _rasters(dataset: xr.Dataset) -> list[str]:
     ]
 
 
-def _select_bands(
-    raster: xr.DataArray | xr.Dataset, bands: Sequence[int | str]
-) -> xr.DataArray | xr.Dataset:
+def _select_bands(raster: Opened, bands: Sequence[int | str]) -> Opened:
     """Keep bands by 1-based number or by name."""
     if isinstance(raster, xr.Dataset):
         names = [str(name) for name in raster.data_vars]
@@ -337,9 +379,7 @@ def _band_dim(raster: xr.DataArray) -> Hashable | None:
     return others[0]
 
 
-def _band_names(
-    raster: xr.DataArray, dim: Hashable | None, count: int
-) -> list[str]:
+def _band_names(raster: xr.DataArray, dim: Hashable | None, count: int) -> list[str]:
     """Give a name per band: its description, else its label."""
     names = raster.attrs.get("long_name")
     if isinstance(names, list | tuple | np.ndarray) and len(names) == count:
@@ -362,9 +402,7 @@ def _indexes(bands: Sequence[int | str], names: Sequence[str]) -> list[int]:
             )
         number = int(band)
         if not 1 <= number <= len(names):
-            raise InputError(
-                f"no band {number}: bands are numbered 1 to {len(names)}"
-            )
+            raise InputError(f"no band {number}: bands are numbered 1 to {len(names)}")
         indexes.append(number - 1)
     return indexes
 

@@ -142,11 +142,10 @@ class CogPlan:
         """Bytes per pixel and band in the file."""
         return np.dtype(self.encoding.dtype).itemsize
 
-    @property
-    def tile_bytes(self) -> int:
-        """Raw bytes of one tile in the file."""
+    def tile_bytes(self, level: Level) -> int:
+        """Raw bytes of one tile of a level in the file."""
         samples = 1 if self.encoding.samples_are_tiles else self.count
-        return self.tile_size**2 * self.itemsize * samples
+        return level.tile_size**2 * self.itemsize * samples
 
     def entry_shape(self, level: Level) -> tuple[int, int, int, int]:
         """Give (planes, tile rows, tile cols, tiles per position) of a level."""
@@ -206,7 +205,7 @@ class CogPlan:
         (4/3 of the codec's bound) and the buffers of one tile.
         """
         encoded = self.chunk_bytes * 4 / 3 * self.encoding.codec.expansion
-        return int(self.chunk_bytes * (2 + 1 / 3) + encoded + 2 * self.tile_bytes)
+        return int(self.chunk_bytes * (2 + 1 / 3) + encoded + 2 * self.tile_bytes(self.levels[0]))
 
     @property
     def waiting_bytes(self) -> int:
@@ -245,18 +244,23 @@ class CogPlan:
     @property
     def max_bytes(self) -> int:
         """Upper bound of the file size: nothing compresses."""
-        payload = sum(self.tile_count(level) for level in self.levels) * (
-            self.encoding.codec.bound(self.tile_bytes)
-            + LEADER_BYTES
-            + TRAILER_BYTES
+        codec = self.encoding.codec
+        frame = LEADER_BYTES + TRAILER_BYTES
+        payload = sum(
+            self.tile_count(level) * (codec.bound(self.tile_bytes(level)) + frame)
+            for level in self.levels
         )
         return self.header_bytes + self.alignment + payload
 
     @property
     def min_bytes(self) -> int:
         """Lower bound of the file size: exact for uncompressed tiles, else the index."""
-        tile = self.tile_bytes if self.encoding.codec.function is None else 0
-        return self.total_tiles * (tile + LEADER_BYTES + TRAILER_BYTES + 8)
+        plain = self.encoding.codec.function is None
+        index = LEADER_BYTES + TRAILER_BYTES + 8
+        return sum(
+            self.tile_count(level) * (plain * self.tile_bytes(level) + index)
+            for level in self.levels
+        )
 
     def entries(self) -> DescriptiveEntries:
         """Let GDAL encode what describes the raster."""
@@ -310,11 +314,9 @@ def plan_cog(
     """
     height, width = size
     encoding = _encoding(description, size, options)
-    tile_size = legal_tile_size(
-        height, width, options.blocksize, options.overview_count
-    )
+    tile_size = options.blocksize
     levels = tuple(
-        Level(index, *level_size, tile_size)
+        Level(index, *level_size, legal_tile_size(*level_size, tile_size))
         for index, level_size in enumerate(
             overview_sizes(height, width, tile_size, options.overview_count)
         )
@@ -331,14 +333,19 @@ def plan_cog(
         tile_size=tile_size,
         levels=levels,
         stages=plan_stages(
-            levels, count=description.count, band_group=band_group, depth=depth
+            levels,
+            count=description.count,
+            band_group=band_group,
+            chunk_size=tile_size << depth,
+            depth=depth,
         ),
         bigtiff=None if options.bigtiff == "auto" else options.bigtiff,
         alignment=FULL_RESOLUTION_ALIGNMENT,
     )
-    if plan.tile_bytes > MAX_TILE_BYTES:
+    largest = max(map(plan.tile_bytes, levels))
+    if largest > MAX_TILE_BYTES:
         raise CapacityError(
-            f"one tile would hold {plan.tile_bytes} bytes, over the {MAX_TILE_BYTES} "
+            f"one tile would hold {largest} bytes, over the {MAX_TILE_BYTES} "
             "that TIFF readers take; lower blocksize= or use interleave='band'"
         )
     return _with_format(plan)

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lazycog import _graph, _layout
+from lazycog import _graph, _layout, _progress, _watch
 from lazycog._plan import CogPlan, plan_cog
 from lazycog._result import CogResult, LevelResult
 from lazycog.sinks.local import LocalSink, Placed
@@ -80,7 +80,11 @@ def write(
     if not compute:
         return lazy
     try:
-        return _graph.compute(lazy)
+        with (
+            _progress.shown(the_plan, options.progress) as on_chunk,
+            _watch.watch(the_plan, token, on_chunk),
+        ):
+            return _graph.compute(lazy)
     except BaseException as error:
         sink.abort()
         error.add_note(f"lazycog wrote nothing: {sink.path} is as it was")

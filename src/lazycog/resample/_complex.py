@@ -6,15 +6,14 @@ every value read and stored as a pair of float32.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
 
 if TYPE_CHECKING:
+    from lazycog.resample._types import Array
     from lazycog.resample._windows import Axis
-
-    Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def reduce(pixels: Array, out: Array, rows: Axis, cols: Axis) -> None:

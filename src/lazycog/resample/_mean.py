@@ -1,23 +1,19 @@
-"""Average and rms of real pixels.
-
-GDAL overview.cpp, GDALResampleChunk_AverageOrRMS_T. Windows of two by two pixels without
-nodata have their own arithmetic there, reproduced in ``_pairs``.
-"""
+"""Average and rms of real pixels (GDALResampleChunk_AverageOrRMS_T of GDAL)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lazycog.resample import _pairs, _weighted
-from lazycog.resample._missing import Missing, work_dtype
+from lazycog.resample._missing import describe_missing, work_dtype
 from lazycog.resample._store import store
+from lazycog.resample._types import Rule
 
 if TYPE_CHECKING:
+    from lazycog.resample._types import Array
     from lazycog.resample._windows import Axis
-
-    Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def reduce(
@@ -31,20 +27,14 @@ def reduce(
 ) -> None:
     """Average the valid pixels of every window, or their squares for the rms."""
     work = work_dtype(pixels.dtype)
-    missing = Missing.of(pixels.dtype, nodata, work)
+    missing = describe_missing(pixels.dtype, nodata, work)
+    rule = Rule(quadratic, integer=work.kind == "u", masked=nodata is not None)
     if pixels.dtype == np.float16:  # numba has no float16; float32 holds all of it
-        pixels = pixels.astype(np.float32)
+        pixels = pixels.astype(work)
+        missing = missing._replace(low=work.type(missing.low))
+        missing = missing._replace(high=work.type(missing.high))
     mean = out if out.dtype == work else np.empty(out.shape, work)
-    masked = nodata is not None
-    limits = (
-        pixels.dtype.type(missing.low),
-        pixels.dtype.type(missing.high),
-        missing.fill,
-        missing.replacement,
-    )
-    if rows.halves and cols.halves:
-        _pairs.reduce(pixels, mean, rows, cols, limits, masked, quadratic)
-    else:
-        _weighted.reduce(pixels, mean, rows, cols, limits, masked, quadratic)
+    kernel = _pairs if rows.halves and cols.halves else _weighted
+    kernel.reduce(pixels, mean, rows, cols, missing, rule)
     if mean is not out:
         store(mean, out, nodata)

@@ -3,167 +3,121 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from lazycog.resample._types import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _WORK = {"B": "B", "H": "H", "b": "f", "h": "f", "e": "f", "f": "f"}
+_DOUBLE_BYTES = 8
 
 
 def work_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """
-    Return the type of a mean before it is stored.
-
-    uint8 and uint16 are rounded at once, int8, int16 and float32 go through float32
-    and the others through float64 (GDAL overview.cpp, GDALGetOvrWorkDataType).
-    """
+    """Return the type of a mean before it is stored (GDALGetOvrWorkDataType)."""
     return np.dtype(_WORK.get(dtype.char, "d"))
 
 
-@dataclass(frozen=True)
-class Missing:
+def describe_missing(
+    dtype: np.dtype[Any], nodata: float | None, result: np.dtype[Any]
+) -> Missing:
     """
-    The missing pixels: ``low <= value <= high``, and every NaN.
+    Describe the missing pixels of a dtype.
 
-    Kernels test ``value < low or value > high`` for a valid pixel, which is False for
-    NaN. Nothing but NaN is missing where ``low > high``.
+    Parameters
+    ----------
+    dtype : dtype
+        Type of the pixels.
+    nodata : int, float or None
+        Value of the missing pixels.
+    result : dtype
+        Type of ``fill`` and ``replacement``.
+
+    Returns
+    -------
+    Missing
+        Scalars ready for a compiled kernel.
+
+    Raises
+    ------
+    ValueError
+        ``nodata`` is not a value of ``dtype``.
     """
-
-    low: np.generic
-    """Lowest missing value, in the dtype of the pixels."""
-
-    high: np.generic
-    """Highest missing value, in the dtype of the pixels."""
-
-    fill: np.generic
-    """What a window without valid pixels gives, in the dtype asked for."""
-
-    replacement: np.generic
-    """What a valid mean equal to ``fill`` becomes, in the dtype asked for."""
-
-    @classmethod
-    def of(
-        cls,
-        dtype: np.dtype[Any],
-        nodata: float | None,
-        result: np.dtype[Any] | None = None,
-    ) -> Missing:
-        """
-        Describe ``nodata`` for pixels of a dtype.
-
-        Parameters
-        ----------
-        dtype : dtype
-            Type of the pixels.
-        nodata : int, float or None
-            Value of the missing pixels.
-        result : dtype, optional
-            Type of ``fill`` and ``replacement``; ``dtype`` when not given.
-
-        Returns
-        -------
-        Missing
-            Scalars ready for a compiled kernel.
-
-        Raises
-        ------
-        ValueError
-            ``nodata`` is not a value of ``dtype``.
-        """
-        kind = (result or dtype).type
-        if nodata is None or math.isnan(nodata):
-            low, high = _limits(dtype)
-            if nodata is not None and dtype.kind != "f":
-                raise ValueError(f"nodata nan is not a value of {dtype.name}")
-            fill = kind(math.nan if dtype.kind == "f" else 0)
-            return cls(high, low, fill, fill)
-        value = _exact(dtype, nodata)
-        low, high = _equal_range(value) if dtype.kind == "f" else (value, value)
-        return cls(low, high, kind(value), kind(_replacement(value)))
+    if nodata is None or (math.isnan(nodata) and dtype.kind == "f"):
+        low, high = _limits(dtype)
+        fill = result.type(math.nan if dtype.kind == "f" else 0)
+        return Missing(high, low, fill, fill)
+    value = _exact(dtype, nodata)
+    low, high = _equal_range(value) if dtype.kind == "f" else (value, value)
+    return Missing(low, high, result.type(value), result.type(_replacement(value)))
 
 
-def _limits(dtype: np.dtype[Any]) -> tuple[np.generic, np.generic]:
+def _limits(dtype: np.dtype[Any]) -> tuple[Any, Any]:
     if dtype.kind == "f":
         return dtype.type(-math.inf), dtype.type(math.inf)
     info = np.iinfo(dtype)
     return dtype.type(info.min), dtype.type(info.max)
 
 
-def _exact(dtype: np.dtype[Any], nodata: float) -> np.generic:
-    """Return nodata as a scalar; floats are rounded to it, as a raster's would be."""
+def _exact(dtype: np.dtype[Any], nodata: float) -> Any:  # noqa: ANN401 (a scalar)
+    """Return nodata as a scalar of the dtype, where it is one."""
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             value = dtype.type(nodata)
-        if math.isinf(value) and not math.isinf(nodata):
-            raise ValueError(f"nodata {nodata} is not a value of {dtype.name}")
-        return value
-    info = np.iinfo(dtype)
-    if math.isinf(nodata) or nodata != int(nodata):
+        fits = math.isfinite(value) or math.isinf(nodata)
+    else:
+        info = np.iinfo(dtype)
+        fits = math.isfinite(nodata) and nodata == int(nodata)
+        fits = fits and info.min <= int(nodata) <= info.max
+        value = dtype.type(int(nodata)) if fits else None
+    if not fits:
         raise ValueError(f"nodata {nodata} is not a value of {dtype.name}")
-    if not info.min <= int(nodata) <= info.max:
-        raise ValueError(f"nodata {nodata} is not a value of {dtype.name}")
-    return dtype.type(int(nodata))
+    return value
 
 
-def _replacement(nodata: np.generic) -> np.generic:
-    """
-    Return the neighbour of nodata that a valid mean takes in its place.
-
-    One more, or one less at the top of the type; the next float towards the largest
-    one. For 64-bit integers the step is taken in double, so beyond 2**53 it may be
-    none (GDAL gdal_misc.cpp, GDALGetNoDataReplacementValue).
-    """
+def _replacement(nodata: Any) -> Any:  # noqa: ANN401 (a scalar)
+    """Return the neighbour that a valid mean takes in the place of nodata."""
+    # GDAL gdal_misc.cpp, GDALGetNoDataReplacementValue: one more, or one less at the
+    # top of the type; the next float towards the largest one. For 64-bit integers the
+    # step is taken in double, so beyond 2**53 it may be none.
     dtype = nodata.dtype
     if dtype.kind == "f":
-        if np.isinf(nodata):
-            return dtype.type(0)
         top = np.finfo(dtype).max
-        return np.nextafter(nodata, dtype.type(0) if nodata == top else top)
-    top = np.iinfo(dtype).max
-    if dtype.itemsize < 8:
-        return dtype.type(int(nodata) - 1 if nodata == top else int(nodata) + 1)
-    double = np.float64(nodata)
-    if double >= float(top):
-        return np.nextafter(double, 0.0)
-    return double + 1.0
+        step = np.nextafter(nodata, dtype.type(0) if nodata == top else top)
+        return dtype.type(0) if np.isinf(nodata) else step
+    highest = np.iinfo(dtype).max
+    if dtype.itemsize == _DOUBLE_BYTES:
+        double = np.float64(nodata)
+        return np.nextafter(double, 0) if double >= float(highest) else double + 1
+    return int(nodata) - 1 if nodata == highest else int(nodata) + 1
 
 
-def _equal_range(nodata: np.generic) -> tuple[np.generic, np.generic]:
-    """
-    Return the lowest and the highest float that GDAL takes for nodata.
-
-    GDAL compares floats with a tolerance of about four units of float32, for float64
-    too (gdal_priv.h, ARE_REAL_EQUAL). The values it takes for equal are neighbours, so
-    their ends are found by bisection over the floats in order.
-    """
+def _equal_range(nodata: Any) -> tuple[Any, Any]:  # noqa: ANN401 (a scalar)
+    """Return the lowest and the highest float that GDAL takes for nodata."""
+    # GDAL compares with a tolerance of about four units of float32, for float64 too
+    # (gdal_priv.h, ARE_REAL_EQUAL). The values it takes for equal are neighbours, so
+    # their ends are found by bisection over the floats in order.
     if np.isinf(nodata):
         return nodata, nodata
-    top = nodata.dtype.type(np.finfo(nodata.dtype).max)
+    kind = type(nodata)
+    top = kind(np.finfo(kind).max)
 
-    def equal(value: np.generic) -> bool:
-        return _real_equal(value, nodata)
+    def equal(value: Any) -> bool:  # noqa: ANN401 (a scalar)
+        with np.errstate(over="ignore", under="ignore"):
+            slack = kind(np.finfo(np.float32).eps) * abs(value + nodata) * kind(2)
+            return bool(value == nodata or abs(value - nodata) < slack)
 
     return _last(equal, nodata, -top), _last(equal, nodata, top)
 
 
-def _real_equal(left: Any, right: Any) -> bool:
-    kind = type(left)
-    with np.errstate(over="ignore", under="ignore"):
-        slack = kind(np.finfo(np.float32).eps) * abs(left + right) * kind(2)
-        return bool(left == right or abs(left - right) < slack)
-
-
-def _last(
-    holds: Callable[[np.generic], bool], start: np.generic, end: np.generic
-) -> np.generic:
+def _last(holds: Callable[[Any], bool], start: Any, end: Any) -> Any:  # noqa: ANN401
     """Return the last float from start towards end for which the predicate holds."""
-    inside, outside = _rank(start), _rank(end)
     if holds(end):
         return end
+    inside, outside = _rank(start), _rank(end)
     while abs(outside - inside) > 1:
         middle = (inside + outside) // 2
         if holds(_unrank(middle, start.dtype)):
@@ -173,12 +127,12 @@ def _last(
     return _unrank(inside, start.dtype)
 
 
-def _rank(value: np.generic) -> int:
+def _rank(value: Any) -> int:  # noqa: ANN401 (a scalar)
     """Return the position of a float among all floats in order, 0 for zero."""
     bits = int(np.abs(value).view(f"u{value.dtype.itemsize}"))
     return -bits if np.signbit(value) else bits
 
 
-def _unrank(rank: int, dtype: np.dtype[Any]) -> np.generic:
+def _unrank(rank: int, dtype: np.dtype[Any]) -> Any:  # noqa: ANN401 (a scalar)
     magnitude = np.array(abs(rank), f"u{dtype.itemsize}").view(dtype)[()]
     return -magnitude if rank < 0 else magnitude

@@ -10,93 +10,74 @@ range of the unsigned type of that size.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
 
-if TYPE_CHECKING:
-    from lazycog.resample._missing import Missing
-    from lazycog.resample._windows import Axis
+from lazycog.resample._missing import describe_missing
+from lazycog.resample._types import Missing
 
-    Array = np.ndarray[Any, np.dtype[Any]]
+if TYPE_CHECKING:
+    from lazycog.resample._types import Array
+    from lazycog.resample._windows import Axis
 
 _LARGEST = 255
 """Pixels of a window that ``_lines`` can count in one byte."""
 
 
-def reduce(pixels: Array, out: Array, rows: Axis, cols: Axis, missing: Missing) -> None:
+def reduce(
+    pixels: Array, out: Array, rows: Axis, cols: Axis, nodata: float | None
+) -> None:
     """Take the most frequent valid pixel of every window."""
-    limits = (missing.low, missing.high, missing.fill)
+    missing = describe_missing(pixels.dtype, nodata, out.dtype)
     if pixels.dtype == np.float16:  # numba has no float16; float32 holds all of it
-        wide = tuple(np.float32(value) for value in limits)
+        missing = Missing(*np.array(missing, np.float32))
         single = np.empty(out.shape, np.float32)
-        _run(pixels.astype(np.float32), single, rows, cols, wide)
+        _run(pixels.astype(np.float32), single, rows, cols, missing)
         out[:] = single
     else:
-        _run(pixels, out, rows, cols, limits)
+        _run(pixels, out, rows, cols, missing)
 
 
-def _run(
-    pixels: Array, out: Array, rows: Axis, cols: Axis, limits: tuple[Any, ...]
-) -> None:
-    windows = (rows.windows(), cols.windows())
-    width = cols.regular_width
-    height = int(np.ptp(windows[0], axis=1).max())
-    if width and height * width <= _LARGEST:
-        _lines(pixels, out, *windows, height, width, *limits)
-    else:
-        _windows(pixels, out, *windows, *limits)
+def _run(pixels: Array, out: Array, rows: Axis, cols: Axis, missing: Missing) -> None:
+    row_windows, col_windows = rows.windows(), cols.windows()
+    size = int(np.ptp(row_windows, axis=1).max() * np.ptp(col_windows, axis=1).max())
+    kernel = _lines if cols.regular_width and size <= _LARGEST else _windows
+    kernel(pixels, out, row_windows, col_windows, size, missing)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _lines(
-    pixels: Array,
-    out: Array,
-    rows: Array,
-    cols: Array,
-    height: int,
-    width: int,
-    low: Any,
-    high: Any,
-    fill: Any,
+    pixels: Array, out: Array, rows: Array, cols: Array, size: int, missing: Missing
 ) -> None:
     """Choose in windows two columns apart: all targets of a line step by step."""
     length = out.shape[2]
-    places = np.empty((height * width, length), pixels.dtype)
-    best = np.empty(length, np.uint8)
-    count = np.empty(length, np.uint8)
+    places = np.empty((size, length), pixels.dtype)
+    counts = np.empty((2, length), np.uint8)
     for band in range(out.shape[0]):
         for row in range(out.shape[1]):
-            size = 0
+            place = 0
             for y in range(rows[row, 0], rows[row, 1]):
-                for x in range(cols[0, 0], cols[0, 0] + width):
+                for x in range(cols[0, 0], cols[0, 1]):
                     line = pixels[band, y, x:]
-                    place = places[size]
                     for col in range(length):
-                        place[col] = line[2 * col]
-                    size += 1
-            _choose(places[:size], out[band, row], best, count, low, high, fill)
+                        places[place, col] = line[2 * col]
+                    place += 1
+            _choose(places[:place], out[band, row], counts, missing)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _choose(
-    places: Array,
-    result: Array,
-    best: Array,
-    count: Array,
-    low: Any,
-    high: Any,
-    fill: Any,
-) -> None:
+def _choose(places: Array, result: Array, counts: Array, missing: Missing) -> None:
     """Take of every column the value that is first to lead, as it is first spelt."""
+    count, best = counts
     best[:] = 0
-    result[:] = fill
+    result[:] = missing.fill
     for place in range(places.shape[0]):
         count[:] = 1
         for before in range(place):
             _count_equal(places[place], places[before], count)
-        _take_lead(places[place], count, best, result, low, high)
+        _take_lead(places[place], count, best, result, missing)
     for place in range(places.shape[0] - 1, -1, -1):
         _spell(places[place], best, result)
 
@@ -109,10 +90,10 @@ def _count_equal(value: Array, other: Array, count: Array) -> None:
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _take_lead(
-    value: Array, count: Array, best: Array, result: Array, low: Any, high: Any
+    value: Array, count: Array, best: Array, result: Array, missing: Missing
 ) -> None:
     for col in range(count.shape[0]):
-        valid = (value[col] < low) | (value[col] > high)
+        valid = (value[col] < missing.low) | (value[col] > missing.high)
         lead = valid & (count[col] > best[col])
         best[col] = count[col] if lead else best[col]
         result[col] = value[col] if lead else result[col]
@@ -128,30 +109,37 @@ def _spell(value: Array, best: Array, result: Array) -> None:
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _windows(
-    pixels: Array, out: Array, rows: Array, cols: Array, low: Any, high: Any, fill: Any
+    pixels: Array, out: Array, rows: Array, cols: Array, size: int, missing: Missing
 ) -> None:
     """Choose in windows of any size, one by one."""
-    largest = np.max(rows[:, 1] - rows[:, 0]) * np.max(cols[:, 1] - cols[:, 0])
-    values = np.empty(largest, pixels.dtype)
-    counts = np.empty(largest, np.int64)
+    values = np.empty(size, pixels.dtype)
+    counts = np.empty(size, np.int64)
     for band in range(out.shape[0]):
         for row in range(out.shape[1]):
             for col in range(out.shape[2]):
-                found = 0
-                best = 0
-                for y in range(rows[row, 0], rows[row, 1]):
-                    for x in range(cols[col, 0], cols[col, 1]):
-                        value = pixels[band, y, x]
-                        if not (value < low or value > high):
-                            continue
-                        place = 0
-                        while place < found and values[place] != value:
-                            place += 1
-                        if place == found:
-                            values[found] = value
-                            counts[found] = 0
-                            found += 1
-                        counts[place] += 1
-                        if counts[place] > counts[best]:
-                            best = place
-                out[band, row, col] = values[best] if found else fill
+                window = pixels[
+                    band, rows[row, 0] : rows[row, 1], cols[col, 0] : cols[col, 1]
+                ]
+                out[band, row, col] = _most_frequent(window, values, counts, missing)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _most_frequent(
+    window: Array, values: Array, counts: Array, missing: Missing
+) -> float:
+    """Count the distinct valid values of a window, in ``values`` and ``counts``."""
+    found = 0
+    best = 0
+    for value in window.flat:
+        if value < missing.low or value > missing.high:
+            place = 0
+            while place < found and values[place] != value:
+                place += 1
+            if place == found:
+                values[found] = value
+                counts[found] = 0
+                found += 1
+            counts[place] += 1
+            if counts[place] > counts[best]:
+                best = place
+    return values[best] if found else missing.fill

@@ -7,68 +7,63 @@ that order. Its integer variants all compute the exact rounded value.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
 
-from lazycog.resample._weighted import finish, mend, term
+from lazycog.resample._weighted import all_windows, finish, mend, term
 
 if TYPE_CHECKING:
+    from lazycog.resample._types import Array, Missing, Rule
     from lazycog.resample._windows import Axis
-
-    Array = np.ndarray[Any, np.dtype[Any]]
 
 SIMD_WIDTH = 4
 """Targets that GDAL's float32 loops take at once; the columns left over go scalar."""
 
 
 def reduce(
-    pixels: Array,
-    out: Array,
-    rows: Axis,
-    cols: Axis,
-    limits: tuple[Any, ...],
-    masked: bool,
-    quadratic: bool,
+    pixels: Array, out: Array, rows: Axis, cols: Axis, missing: Missing, rule: Rule
 ) -> None:
     """Fill ``out`` with the mean, or quadratic mean, of every two by two pixels."""
-    origin = (rows.pair_origin, cols.pair_origin)
-    if masked:
-        integer = out.dtype.kind == "u"
-        _valid(pixels, out, *origin, *limits, quadratic, integer)
-    elif out.dtype.kind == "u":
-        (_integer_rms if quadratic else _integer_average)(pixels, out, *origin)
+    top, left = rows.pair_origin, cols.pair_origin
+    pairs = pixels[:, top : top + 2 * rows.count, left : left + 2 * cols.count]
+    if rule.masked:
+        _valid(pairs, out, missing, rule)
+    elif rule.integer:
+        (_integer_rms if rule.quadratic else _integer_average)(pairs, out)
     else:
-        vector = cols.target_size - cols.target_size % SIMD_WIDTH
-        if out.dtype == np.float64:
-            vector = 0
-        split = min(max(vector - cols.target_origin, 0), cols.count)
-        (_float_rms if quadratic else _float_average)(pixels, out, *origin, split)
-        windows = (rows.windows(), rows.weights(), cols.windows(), cols.weights())
-        mend(pixels, out, windows, limits, quadratic)
+        split = _scalar_from(out, cols)
+        (_float_rms if rule.quadratic else _float_average)(pairs, out, split)
+        mend(pixels, out, all_windows(rows, cols), missing, rule)
+
+
+def _scalar_from(out: Array, cols: Axis) -> int:
+    """Return the first column that GDAL's float32 loops leave over."""
+    vector = cols.target_size - cols.target_size % SIMD_WIDTH
+    first = vector - cols.target_origin if out.dtype == np.float32 else 0
+    return min(max(first, 0), cols.count)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _integer_average(pixels: Array, out: Array, top: int, left: int) -> None:
+def _integer_average(pixels: Array, out: Array) -> None:
+    two = np.uint32(2)
     for band in range(out.shape[0]):
         for row in range(out.shape[1]):
-            first = pixels[band, top + 2 * row, left:]
-            second = pixels[band, top + 2 * row + 1, left:]
+            first, second = pixels[band, 2 * row], pixels[band, 2 * row + 1]
             result = out[band, row]
             for col in range(result.shape[0]):
                 upper = np.uint32(first[2 * col]) + np.uint32(first[2 * col + 1])
                 lower = np.uint32(second[2 * col]) + np.uint32(second[2 * col + 1])
-                result[col] = (upper + lower + np.uint32(2)) >> np.uint32(2)
+                result[col] = (upper + lower + two) >> two
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _integer_rms(pixels: Array, out: Array, top: int, left: int) -> None:
+def _integer_rms(pixels: Array, out: Array) -> None:
     """Take the integer whose square is nearest (ComputeIntegerRMS_4values)."""
     for band in range(out.shape[0]):
         for row in range(out.shape[1]):
-            first = pixels[band, top + 2 * row, left:]
-            second = pixels[band, top + 2 * row + 1, left:]
+            first, second = pixels[band, 2 * row], pixels[band, 2 * row + 1]
             result = out[band, row]
             for col in range(result.shape[0]):
                 a, b = np.float64(first[2 * col]), np.float64(first[2 * col + 1])
@@ -81,14 +76,13 @@ def _integer_rms(pixels: Array, out: Array, top: int, left: int) -> None:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _float_average(pixels: Array, out: Array, top: int, left: int, split: int) -> None:
+def _float_average(pixels: Array, out: Array, split: int) -> None:
     """Add in the type of ``out``: by columns up to ``split``, in order after it."""
     kind = out.dtype.type
     quarter = kind(0.25)
     for band in range(out.shape[0]):
         for row in range(out.shape[1]):
-            first = pixels[band, top + 2 * row, left:]
-            second = pixels[band, top + 2 * row + 1, left:]
+            first, second = pixels[band, 2 * row], pixels[band, 2 * row + 1]
             result = out[band, row]
             for col in range(split):
                 a, b = kind(first[2 * col]), kind(first[2 * col + 1])
@@ -101,12 +95,11 @@ def _float_average(pixels: Array, out: Array, top: int, left: int, split: int) -
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _float_rms(pixels: Array, out: Array, top: int, left: int, split: int) -> None:
+def _float_rms(pixels: Array, out: Array, split: int) -> None:
     """Scale by the largest value up to ``split``, square in double after it."""
     for band in range(out.shape[0]):
         for row in range(out.shape[1]):
-            first = pixels[band, top + 2 * row, left:]
-            second = pixels[band, top + 2 * row + 1, left:]
+            first, second = pixels[band, 2 * row], pixels[band, 2 * row + 1]
             result = out[band, row]
             for col in range(split):
                 result[col] = _scaled_rms(
@@ -123,51 +116,34 @@ def _float_rms(pixels: Array, out: Array, top: int, left: int, split: int) -> No
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _scaled_rms(a: Any, b: Any, c: Any, d: Any) -> Any:
-    """
-    Return the rms of four absolute float32, scaled by the largest of the first three.
-
-    The fourth is left out of the maximum in GDAL as well (QuadraticMeanFloatSSE2), so
-    it can overflow.
-    """
-    top = a if a > b else b
-    top = top if top > c else c
-    inverse = np.float32(0.0) if top == np.float32(0.0) else np.float32(1.0) / top
-    a, b, c, d = a * inverse, b * inverse, c * inverse, d * inverse
-    total = (a * a + b * b) + (c * c + d * d)
+def _scaled_rms(a: float, b: float, c: float, d: float) -> float:
+    """Return the rms of four absolute float32, scaled against overflow."""
+    # GDAL too leaves the fourth out of the maximum (QuadraticMeanFloatSSE2).
+    top = max(a, b, c)
+    zero, one = np.float32(0.0), np.float32(1.0)
+    inverse = zero if top == zero else one / top
+    e, f, g, h = a * inverse, b * inverse, c * inverse, d * inverse
+    total = (e * e + f * f) + (g * g + h * h)
     root = top * np.sqrt(total * np.float32(0.25))
     return top if top == np.float32(np.inf) else root
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _valid(
-    pixels: Array,
-    out: Array,
-    top: int,
-    left: int,
-    low: Any,
-    high: Any,
-    fill: Any,
-    replacement: Any,
-    quadratic: bool,
-    integer: bool,
-) -> None:
+def _valid(pixels: Array, out: Array, missing: Missing, rule: Rule) -> None:
     """Average the valid pixels in double, as over windows of any size."""
     for band in range(out.shape[0]):
         for row in range(out.shape[1]):
-            first = pixels[band, top + 2 * row, left:]
-            second = pixels[band, top + 2 * row + 1, left:]
+            first, second = pixels[band, 2 * row], pixels[band, 2 * row + 1]
             result = out[band, row]
             for col in range(result.shape[0]):
-                a, wa = term(first[2 * col], low, high, quadratic)
-                b, wb = term(first[2 * col + 1], low, high, quadratic)
-                c, wc = term(second[2 * col], low, high, quadratic)
-                d, wd = term(second[2 * col + 1], low, high, quadratic)
-                valid = (wa + wb) + (wc + wd)
+                a, a_weight = term(first[2 * col], missing, rule)
+                b, b_weight = term(first[2 * col + 1], missing, rule)
+                c, c_weight = term(second[2 * col], missing, rule)
+                d, d_weight = term(second[2 * col + 1], missing, rule)
+                weight = (a_weight + b_weight) + (c_weight + d_weight)
                 total = (0.0 + (a + b)) + (c + d)  # from zero: never -0.0
-                quotient = total / max(valid, 1.0)
-                result[col] = finish(quotient, quadratic, integer)
-                if valid == 0.0:
-                    result[col] = fill
-                elif result[col] == fill:
-                    result[col] = replacement
+                result[col] = finish(total / max(weight, 1.0), rule)
+                if weight == 0.0:
+                    result[col] = missing.fill
+                elif result[col] == missing.fill:
+                    result[col] = missing.replacement

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lazycog.resample import _complex, _mean, _mode, _nearest
-from lazycog.resample._missing import Missing
 from lazycog.resample._windows import Axis
 
 if TYPE_CHECKING:
@@ -16,7 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    Array = np.ndarray[Any, np.dtype[Any]]
+    from lazycog.resample._types import Array
+
     Kernel = Callable[[Array, Array, Axis, Axis, float | None], None]
 
 _REAL = frozenset("bBhHiIlLqQefd")
@@ -45,13 +45,6 @@ def _gather(
     _nearest.reduce(pixels, out, rows, cols)
 
 
-def _majority(
-    pixels: Array, out: Array, rows: Axis, cols: Axis, nodata: float | None
-) -> None:
-    missing = Missing.of(pixels.dtype, nodata)
-    _mode.reduce(pixels, out, rows, cols, missing)
-
-
 @dataclass(frozen=True)
 class _Resampling:
     """A kernel and the dtypes it takes."""
@@ -66,7 +59,7 @@ class _Resampling:
 _RESAMPLINGS = {
     "nearest": _Resampling(_gather, _REAL | _COMPLEX),
     "average": _Resampling(_average, _REAL | _COMPLEX),
-    "mode": _Resampling(_majority, _REAL),
+    "mode": _Resampling(_mode.reduce, _REAL),
     "rms": _Resampling(_rms, _REAL),
 }
 
@@ -102,7 +95,7 @@ def reduce(
     target_origin: tuple[int, int],
     target_shape: tuple[int, int],
 ) -> Array:
-    """
+    r"""
     Make a piece of level l+1 from a piece of level l, as GDAL makes overviews.
 
     Parameters
@@ -126,7 +119,7 @@ def reduce(
 
     Returns
     -------
-    ndarray, shape (band, \\*target_shape)
+    ndarray, shape (band, \*target_shape)
         Piece of level l+1, of the dtype of ``pixels``.
 
     Raises
@@ -149,6 +142,10 @@ def reduce(
 
     Complex pixels have no nodata in GDAL, so ``nodata`` other than NaN is not skipped
     there.
+
+    Where a level is no wider than the one after it (a raster one pixel wide), GDAL
+    makes every overview from the full resolution; so does this function when it is
+    given that as its source, whatever the ratio.
 
     Examples
     --------

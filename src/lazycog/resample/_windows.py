@@ -59,7 +59,7 @@ class Axis:
         windows = self.windows()
         start, width = windows[:, 0], windows[:, 1] - windows[:, 0]
         even = np.array_equal(start, start[0] + 2 * np.arange(self.count))
-        same = bool((width == width[0]).all()) and width[0] in {2, 3}
+        same = bool((width == width[0]).all()) and int(width[0]) in {2, 3}
         return int(width[0]) if even and same else 0
 
     @property
@@ -70,8 +70,8 @@ class Axis:
     @property
     def _ends(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         ratio = self.source_size / self.target_size
-        index = np.arange(self.target_origin, self.target_origin + self.count)
-        return index * ratio, (index + 1) * ratio
+        index = np.arange(self.count, dtype=np.float64) + self.target_origin
+        return index * ratio, (index + 1.0) * ratio
 
     @cached_property
     def _absolute(self) -> NDArray[np.int64]:

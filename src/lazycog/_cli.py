@@ -1,0 +1,450 @@
+"""The command line: lazycog convert, plan, info, validate and demo.
+
+Exit codes: 0 done, 1 the job failed or the file is not valid, 2 the call is wrong,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import sys
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from lazycog import _cluster, _flags
+from lazycog.errors import (
+    CapacityError,
+    CogError,
+    InputError,
+    MissingExtraError,
+    OptionError,
+    SinkError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from lazycog._plan import CogPlan
+    from lazycog._result import CogResult
+
+EXIT_FAILED = 1
+EXIT_WRONG_CALL = 2
+EXIT_INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells count."""
+PIPE_WIDTH = 120
+"""Width of tables that do not go to a terminal."""
+WRONG_DESTINATION = frozenset(
+    {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EACCES}
+)
+"""What is wrong with a destination before anything is written to it."""
+
+
+class JobError(CogError):
+    """The call was right, and the work failed."""
+
+
+@dataclass
+class Session:
+    """What one call of the command line knows from its start."""
+
+    traceback: bool = False
+    """Show Python's traceback of an error."""
+
+
+class Commands(click.Group):
+    """A group that turns every exception into one line and an exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ANN401 - click's own signature
+        """Run a command and exit."""
+        session = Session()
+        kwargs = {**kwargs, "standalone_mode": False, "obj": session}
+        try:
+            code = super().main(*args, **kwargs)
+        except click.Abort:  # Ctrl-C, or "no" to a question
+            sys.exit(_complain("interrupted", EXIT_INTERRUPTED))
+        except click.ClickException as error:
+            hint = ""
+            if isinstance(error, click.UsageError) and error.ctx is not None:
+                hint = f" (see {error.ctx.command_path} --help)"
+            sys.exit(_complain(error.format_message() + hint, EXIT_WRONG_CALL))
+        except BrokenPipeError:  # the reader of our output has gone
+            sys.stderr.close()
+            sys.exit(EXIT_FAILED)
+        except Exception as error:  # noqa: BLE001 - the end of the process, all is told
+            if session.traceback:
+                traceback.print_exception(error)
+            sys.exit(_complain(_message(error), _exit_code(error)))
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(text: str, code: int) -> int:
+    one_line = " ".join(text.split())
+    click.echo(f"error: {one_line}", err=True)
+    return code
+
+
+def _message(error: BaseException) -> str:
+    known = isinstance(error, CogError | OSError)
+    text = str(error) if known else f"{type(error).__name__}: {error}"
+    notes = getattr(error, "__notes__", [])
+    return "; ".join([text or type(error).__name__, *notes])
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, JobError):
+        return EXIT_FAILED
+    wrong = isinstance(
+        error, OptionError | InputError | MissingExtraError | CapacityError
+    )
+    if isinstance(error, SinkError):
+        wrong = error.errno in WRONG_DESTINATION
+    return EXIT_WRONG_CALL if wrong else EXIT_FAILED
+
+
+def _show_traceback(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's own signature
+    if value:
+        ctx.find_object(Session).traceback = True  # type: ignore[union-attr]
+
+
+traceback_option = click.option(
+    "--traceback",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_traceback,
+    help="Show Python's traceback of an error.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the flags that choose a part of a source."""
+    for option in (
+        click.option(
+            "--source-option",
+            type=_flags.KeyValue(),
+            multiple=True,
+            help="Option of the source's fsspec file system, repeatable.",
+        ),
+        click.option("--group", help="Group of a Zarr store or NetCDF file."),
+        click.option(
+            "--bands", multiple=True, help="Bands to take: 1-based numbers or names."
+        ),
+        click.option("--variable", help="Variable of a Zarr store or NetCDF file."),
+    ):
+        command = option(command)
+    return command
+
+
+def resource_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the flags that choose where to compute."""
+    for option in (
+        click.option(
+            "--scheduler-file",
+            help="JSON file of a running Dask cluster.",
+        ),
+        click.option("--scheduler", help="Address of a running Dask cluster."),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            help="Compute in this many processes.",
+        ),
+        click.option(
+            "--threads",
+            type=click.IntRange(min=1),
+            help="Threads, or threads per process with --workers; default: all cores.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="lazycog")
+@traceback_option
+def cli() -> None:
+    """Write rasters larger than memory as Cloud-Optimized GeoTIFFs, in one pass."""
+
+
+@cli.command()
+@click.argument("src")
+@click.argument("dst", type=click.Path())
+@source_options
+@_flags.cog_options
+@resource_options
+@json_option
+@traceback_option
+@click.pass_obj
+def convert(session: Session, /, **parameters: Any) -> None:  # noqa: ANN401 - one per flag
+    """Convert SRC to the COG DST.
+
+    SRC is a Zarr store, a NetCDF file, or anything that GDAL reads.
+    """
+    resources = _resources(parameters)
+    _refuse_same_file(parameters["src"], parameters["dst"])
+    with _cluster.computing(resources, quiet=not session.traceback):
+        raster = _source(parameters)
+        options = _options(raster, parameters)
+        plan = _plan(raster, options)  # what is wrong with the call shows here
+        with _working():
+            result = _write(raster, parameters["dst"], options)
+    if parameters["as_json"]:
+        click.echo(json.dumps(_result_values(result, plan), indent=2))
+    else:
+        click.echo(repr(result))
+
+
+@cli.command()
+@click.argument("src")
+@source_options
+@_flags.cog_options
+@json_option
+@traceback_option
+def plan(**parameters: Any) -> None:  # noqa: ANN401 - one per flag
+    """Show levels, tasks, memory and size of a conversion.
+
+    SRC is as for convert; no pixel is read.
+    """
+    raster = _source(parameters)
+    found = _plan(raster, _options(raster, parameters))
+    if parameters["as_json"]:
+        click.echo(json.dumps(_plan_values(found), indent=2))
+    else:
+        click.echo(str(found))
+
+
+@cli.command()
+@click.argument("file")
+@json_option
+@traceback_option
+def info(file: str, *, as_json: bool) -> None:
+    """Show the structure, georeferencing and metadata of a GeoTIFF."""
+    from lazycog import _info  # noqa: PLC0415 - loads what only this needs
+
+    about = _info.describe_file(file)
+    if as_json:
+        click.echo(json.dumps(about, indent=2))
+        return
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    for table in _info.tables(about):
+        console.print(table)
+
+
+@cli.command()
+@click.argument("file")
+@click.option(
+    "--full/--quick",
+    default=True,
+    help="Also read 8 bytes around every tile, or the header alone.",
+)
+@json_option
+@traceback_option
+@click.pass_context
+def validate(ctx: click.Context, file: str, *, full: bool, as_json: bool) -> None:
+    """Check that FILE is a valid COG.
+
+    The exit code is 1 when it is not.
+    """
+    from lazycog import _validate  # noqa: PLC0415 - loads what only this needs
+
+    try:
+        report = _validate.validate(file, full=full)
+    except FileNotFoundError as error:
+        raise InputError(f"{file}: no such file") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{file} is a folder, not a GeoTIFF") from error
+    click.echo(json.dumps(asdict(report), indent=2) if as_json else str(report))
+    if not report.ok:
+        ctx.exit(EXIT_FAILED)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(file_okay=False), default="lazycog-demo")
+@click.option(
+    "--size",
+    type=click.IntRange(min=64),
+    default=None,
+    help="Side of the scene in pixels; default: one of 1.5 GB.",
+)
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads at most; default: all cores."
+)
+@click.option("--yes", is_flag=True, help="Replace files without asking.")
+@click.option("--progress/--no-progress", default=None, help="Show a progress bar.")
+@traceback_option
+def demo(
+    folder: str,
+    *,
+    size: int | None,
+    threads: int | None,
+    yes: bool,
+    progress: bool | None,
+) -> None:
+    """Convert a made-up scene larger than memory.
+
+    FOLDER gets a Zarr store larger than the memory that the conversion may use, the
+    checked COG made from it, and a picture.
+    """
+    from lazycog import _demo  # noqa: PLC0415 - loads what only this needs
+
+    files = _demo.DemoFiles(Path(folder))
+    if files.existing and not yes:
+        listed = ", ".join(str(path) for path in files.existing)
+        click.confirm(f"replace {listed}?", abort=True, err=True)
+    with _working():
+        outcome = _demo.run_demo(
+            files,
+            size=size or _demo.DEFAULT_SIZE,
+            threads=threads or _cluster.cpu_count(),
+            progress="auto" if progress is None else progress,
+            say=click.echo,
+        )
+    _tell_demo(files, outcome)
+    if not outcome.report.ok:
+        raise JobError(f"{files.cog} is not valid; see lazycog validate {files.cog}")
+
+
+def _tell_demo(files: Any, outcome: Any) -> None:  # noqa: ANN401 - loaded late
+    from lazycog._views import human_bytes  # noqa: PLC0415 - with the demo
+
+    click.echo(repr(outcome.result))
+    click.echo(str(outcome.report))
+    expected = human_bytes(outcome.plan.peak_bytes(outcome.threads))
+    if outcome.peak_bytes is None:
+        click.echo(f"memory: {expected} expected")
+    else:
+        measured = human_bytes(outcome.peak_bytes)
+        click.echo(f"memory: {expected} expected at most, {measured} measured")
+    click.echo(f"picture: {files.png}\n\nNext:")
+    for command in (
+        f"lazycog info {files.cog}",
+        f"lazycog plan {files.zarr} --compress deflate --interleave band",
+        f"lazycog convert {files.zarr} {files.folder / 'nir.tif'} --bands nir",
+        f"lazycog validate {files.folder / 'nir.tif'}",
+    ):
+        click.echo(f"  {command}")
+
+
+# --- from flags to calls ------------------------------------------------------------
+
+
+def _resources(parameters: dict[str, Any]) -> _cluster.Resources:
+    names = ("threads", "workers", "scheduler", "scheduler_file")
+    return _cluster.Resources(**{name: parameters[name] for name in names})
+
+
+def _source(parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - either kind of xarray
+    from lazycog import _open  # noqa: PLC0415 - xarray takes long to load
+
+    bands = [band for text in parameters["bands"] for band in _names(text)]
+    return _open.open_source(
+        parameters["src"],
+        variable=parameters["variable"],
+        bands=bands or None,
+        group=parameters["group"],
+        storage_options=dict(parameters["source_option"]) or None,
+    )
+
+
+def _names(text: str) -> Sequence[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
+
+
+def _options(raster: Any, parameters: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - either kind of xarray
+    options = _flags.given(parameters)
+    if "band_tags" in options:
+        count = _plan(raster, {}).count
+        options["band_tags"] = _flags.band_tags(options["band_tags"], count)
+    return options
+
+
+def _plan(raster: Any, options: dict[str, Any]) -> CogPlan:  # noqa: ANN401 - either kind of xarray
+    from lazycog import _accessor  # noqa: PLC0415 - xarray takes long to load
+
+    return _accessor.plan(raster, **options)
+
+
+def _write(raster: Any, dst: str, options: dict[str, Any]) -> CogResult:  # noqa: ANN401 - either kind of xarray
+    from lazycog import _accessor  # noqa: PLC0415 - xarray takes long to load
+
+    result: CogResult = _accessor.to_cog(raster, dst, **options)
+    return result
+
+
+def _refuse_same_file(src: str, dst: str) -> None:
+    """Refuse to replace the file that is being read."""
+    source, target = Path(src), Path(dst)
+    if source.exists() and target.exists() and source.samefile(target):
+        raise OptionError(f"{dst} is the source itself; choose another destination")
+
+
+@contextlib.contextmanager
+def _working() -> Iterator[None]:
+    """Tell errors of the work from errors of the call."""
+    try:
+        yield
+    except InputError as error:
+        job = JobError(str(error))
+        job.__notes__ = getattr(error, "__notes__", [])
+        raise job from error
+
+
+def _result_values(result: CogResult, plan: CogPlan) -> dict[str, Any]:
+    return {
+        "path": result.path,
+        "size": result.size,
+        "bigtiff": result.bigtiff,
+        "raw_bytes": result.raw_bytes,
+        "duration": result.duration,
+        "tiles": result.tiles,
+        "levels": [asdict(level) for level in result.levels],
+        "statistics": [
+            None if each is None else asdict(each) for each in result.statistics
+        ],
+        "peak_bytes_per_thread": plan.task_bytes,
+    }
+
+
+def _plan_values(plan: CogPlan) -> dict[str, Any]:
+    return {
+        "width": plan.width,
+        "height": plan.height,
+        "count": plan.count,
+        "dtype": plan.encoding.dtype,
+        "nodata": None if plan.encoding.nodata is None else str(plan.encoding.nodata),
+        "compress": plan.encoding.codec.name,
+        "predictor": plan.encoding.predictor,
+        "interleave": plan.encoding.interleave,
+        "overview_resampling": plan.encoding.resampling,
+        "tile_size": plan.tile_size,
+        "levels": [
+            {"width": each.width, "height": each.height, "tiles": plan.tile_count(each)}
+            for each in plan.levels
+        ],
+        "stages": len(plan.stages),
+        "chunks": plan.chunk_count,
+        "tasks": plan.task_count,
+        "task_bytes": plan.task_bytes,
+        "peak_bytes": {str(n): plan.peak_bytes(n) for n in (1, 2, 4, 8)},
+        "raw_bytes": plan.raw_bytes,
+        "min_bytes": plan.min_bytes,
+        "max_bytes": plan.max_bytes,
+        "bigtiff": "auto" if plan.bigtiff is None else plan.bigtiff,
+    }
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    cli.main(prog_name="lazycog")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""Describe a GeoTIFF: its structure as validated, its georeferencing and metadata."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from lazycog import _validate
+from lazycog._views import human_bytes
+from lazycog.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rich.console import RenderableType
+    from rich.table import Table
+
+LEVEL_COLUMNS = ("kind", "width x height", "tile", "tiles", "bytes", "compression")
+BAND_COLUMNS = ("band", "description", "dtype", "nodata", "scale", "offset", "unit")
+STATISTICS = ("MINIMUM", "MAXIMUM", "MEAN", "STDDEV", "VALID_PERCENT")
+
+
+def describe_file(path: str) -> dict[str, Any]:
+    """Gather what a file says about itself, in plain values that go through JSON.
+
+    Parameters
+    ----------
+    path : str
+        Path or URL of a GeoTIFF.
+
+    Returns
+    -------
+    dict
+        The details of a validation, with keys geo, tags and bands added.
+
+    Raises
+    ------
+    InputError
+        The file is missing, or GDAL cannot open it.
+    """
+    import rasterio  # noqa: PLC0415 - GDAL takes long to load
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError  # noqa: PLC0415
+
+    try:
+        report = _validate.validate(path, full=False)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    details = {**report.details, "valid_cog": report.ok}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as dataset:
+                return {**details, **_from_gdal(dataset)}
+    except RasterioError as error:
+        raise InputError(f"{path}: GDAL cannot open it: {error}") from error
+
+
+def _from_gdal(dataset: Any) -> dict[str, Any]:  # noqa: ANN401 - rasterio is untyped
+    crs = dataset.crs
+    return {
+        "geo": {
+            "crs": None if crs is None else crs.to_string(),
+            "transform": list(dataset.transform)[:6],
+            "bounds": list(dataset.bounds),
+            "resolution": list(dataset.res),
+        },
+        "tags": dataset.tags(),
+        "bands": [_band(dataset, number) for number in dataset.indexes],
+    }
+
+
+def _band(dataset: Any, number: int) -> dict[str, Any]:  # noqa: ANN401 - rasterio is untyped
+    index = number - 1
+    tags = dataset.tags(number)
+    nodata = dataset.nodatavals[index]
+    return {
+        "band": number,
+        "description": dataset.descriptions[index],
+        "dtype": dataset.dtypes[index],
+        # JSON has no NaN
+        "nodata": None if nodata is None else _plain(nodata),
+        "scale": dataset.scales[index],
+        "offset": dataset.offsets[index],
+        "unit": dataset.units[index],
+        "colorinterp": dataset.colorinterp[index].name,
+        "tags": tags,
+    }
+
+
+def _plain(number: float) -> float | int | str:
+    if number != number or number in {float("inf"), float("-inf")}:  # noqa: PLR0124 - NaN
+        return str(number)
+    return int(number) if number == int(number) else number
+
+
+def tables(about: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Lay the description of a file out for a terminal.
+
+    Parameters
+    ----------
+    about : mapping
+        What :func:`describe_file` gives.
+
+    Yields
+    ------
+    RenderableType
+        Tables of rich.
+    """
+    yield _general(about)
+    levels = _table("levels", LEVEL_COLUMNS)
+    for level in about.get("levels", ()):
+        levels.add_row(
+            level["kind"],
+            f"{level['width']} x {level['height']}",
+            f"{level['tile_width']} x {level['tile_height']}",
+            str(level["tiles"]),
+            human_bytes(level["data_bytes"]),
+            f"{level['compression']}, predictor {level['predictor']}",
+        )
+    yield levels
+    bands = _table("bands", (*BAND_COLUMNS, *(each.lower() for each in STATISTICS)))
+    for band in about["bands"]:
+        statistics = [band["tags"].get(f"STATISTICS_{each}") for each in STATISTICS]
+        cells = [*(band[name] for name in BAND_COLUMNS), *statistics]
+        bands.add_row(*("" if cell is None else str(cell) for cell in cells))
+    yield bands
+
+
+def _general(about: Mapping[str, Any]) -> Table:
+    from rich.markup import escape  # noqa: PLC0415 - only in a terminal
+
+    geo = about["geo"]
+    main = about["levels"][0] if about.get("levels") else None
+    kind = "BigTIFF" if about.get("bigtiff") else "TIFF"
+    rows = {
+        "file": f"{human_bytes(about['size'])}, {kind}",
+        "valid COG": "yes" if about["valid_cog"] else "no; see lazycog validate",
+        "crs": geo["crs"] or "none",
+        "transform": ", ".join(f"{each:.12g}" for each in geo["transform"]),
+        "bounds": ", ".join(f"{each:.12g}" for each in geo["bounds"]),
+        "resolution": ", ".join(f"{each:.12g}" for each in geo["resolution"]),
+    }
+    if main is not None:
+        rows["size"] = (
+            f"{main['width']} x {main['height']}, {about['band_count']} band(s)"
+        )
+        rows["interleave"] = str(about["interleave"])
+        ghost = ", ".join(f"{key}={value}" for key, value in about["ghost"].items())
+        rows["ghost area"] = ghost or "none"
+    rows |= {f"tag {key}": str(value) for key, value in about["tags"].items()}
+    table = _table(str(about["path"]), ("", ""), header=False)
+    for name, text in rows.items():
+        table.add_row(escape(name), escape(text))
+    return table
+
+
+def _table(title: str, columns: tuple[str, ...], *, header: bool = True) -> Table:
+    from rich.markup import escape  # noqa: PLC0415 - only in a terminal
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title=escape(title), title_justify="left", show_header=header)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
