@@ -30,7 +30,9 @@ from lazycog.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from lazycog._demo import DemoFiles, DemoOutcome
     from lazycog._plan import CogPlan
+    from lazycog._report import Report
     from lazycog._result import CogResult
 
 EXIT_FAILED = 1
@@ -253,14 +255,7 @@ def validate(ctx: click.Context, file: str, *, full: bool, as_json: bool) -> Non
 
     The exit code is 1 when it is not.
     """
-    from lazycog import _validate  # noqa: PLC0415 - loads what only this needs
-
-    try:
-        report = _validate.validate(file, full=full)
-    except FileNotFoundError as error:
-        raise InputError(f"{file}: no such file") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{file} is a folder, not a GeoTIFF") from error
+    report = _checked(file, full=full)
     click.echo(json.dumps(asdict(report), indent=2) if as_json else str(report))
     if not report.ok:
         ctx.exit(EXIT_FAILED)
@@ -308,11 +303,10 @@ def demo(
             say=click.echo,
         )
     _tell_demo(files, outcome)
-    if not outcome.report.ok:
-        raise JobError(f"{files.cog} is not valid; see lazycog validate {files.cog}")
 
 
-def _tell_demo(files: Any, outcome: Any) -> None:  # noqa: ANN401 - loaded late
+def _tell_demo(files: DemoFiles, outcome: DemoOutcome) -> None:
+    """Show numbers, verdict and what to do next."""
     from lazycog._views import human_bytes  # noqa: PLC0415 - with the demo
 
     click.echo(repr(outcome.result))
@@ -323,6 +317,8 @@ def _tell_demo(files: Any, outcome: Any) -> None:  # noqa: ANN401 - loaded late
     else:
         measured = human_bytes(outcome.peak_bytes)
         click.echo(f"memory: {expected} expected at most, {measured} measured")
+    if not outcome.report.ok:
+        raise JobError(f"{files.cog} is not valid; see lazycog validate {files.cog}")
     click.echo(f"picture: {files.png}\n\nNext:")
     for command in (
         f"lazycog info {files.cog}",
@@ -377,6 +373,18 @@ def _write(raster: Any, dst: str, options: dict[str, Any]) -> CogResult:  # noqa
 
     result: CogResult = _accessor.to_cog(raster, dst, **options)
     return result
+
+
+def _checked(file: str, *, full: bool) -> Report:
+    """Validate a file that must be there."""
+    from lazycog import _validate  # noqa: PLC0415 - loads what only this needs
+
+    try:
+        return _validate.validate(file, full=full)
+    except FileNotFoundError as error:
+        raise InputError(f"{file}: no such file") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{file} is a folder, not a GeoTIFF") from error
 
 
 def _refuse_same_file(src: str, dst: str) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import mmap
 import struct
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lazycog import resample
+from lazycog._park import EncodedBytes
 from lazycog._plan import LEADER_BYTES, TRAILER_BYTES
 from lazycog._statistics import tile_partials
 from lazycog._tiles import cut_tile
@@ -53,12 +55,18 @@ class Summary:
     pixels: NDArray[np.generic] | None
     """The chunk's piece of the level above the stage, None in the last stage."""
 
+    def __sizeof__(self) -> int:
+        """Bytes in memory, which is what Dask's memory management asks for."""
+        return 512 + sum(
+            0 if each is None else each.nbytes for each in (self.pixels, self.partials)
+        )
+
 
 @dataclass(frozen=True)
 class EncodedChunk:
     """Result of an encode task."""
 
-    data: NDArray[np.uint8]
+    data: EncodedBytes
     """Encoded bytes of all runs."""
     runs: tuple[Run, ...]
     summary: Summary
@@ -70,7 +78,11 @@ class EncodedChunk:
 
     def run_data(self, run: Run) -> memoryview:
         """Give the bytes of one run."""
-        return memoryview(self.data)[run.start : run.stop]
+        return self.data.read(run.start, run.stop)
+
+    def __sizeof__(self) -> int:
+        """Bytes in memory, which is what Dask's memory management asks for."""
+        return sys.getsizeof(self.data) + sys.getsizeof(self.summary)
 
 
 @dataclass(frozen=True)
@@ -100,7 +112,9 @@ class ChunkTask:
         return len(self.bands), len(rows.need[0]), len(cols.need[0])
 
 
-def encode_chunk(task: ChunkTask, pixels: NDArray[np.generic]) -> EncodedChunk:
+def encode_chunk(
+    task: ChunkTask, pixels: NDArray[np.generic], park_folder: str | None = None
+) -> EncodedChunk:
     """Encode the tiles of every level of a chunk.
 
     Parameters
@@ -109,6 +123,8 @@ def encode_chunk(task: ChunkTask, pixels: NDArray[np.generic]) -> EncodedChunk:
         Which chunk, and how.
     pixels : ndarray, shape (band, height, width)
         The chunk with its halo; never changed.
+    park_folder : str or None
+        Where encoded bytes go when too many wait in memory.
 
     Returns
     -------
@@ -132,7 +148,8 @@ def encode_chunk(task: ChunkTask, pixels: NDArray[np.generic]) -> EncodedChunk:
     summary = Summary(
         sizes, _checksum(data), partials, pixels if stage.handed_up else None
     )
-    return EncodedChunk(data, tuple(writer.runs), summary)
+    kept = EncodedBytes.keep(data, park_folder)
+    return EncodedChunk(kept, tuple(writer.runs), summary)
 
 
 def _stored_pixels(task: ChunkTask, pixels: NDArray[np.generic]) -> NDArray[np.generic]:

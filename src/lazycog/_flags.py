@@ -76,9 +76,7 @@ class OptionValue(ParamType):
         self._choices = tuple(_literals(hint))
         self._kinds = frozenset(_kinds(hint))
 
-    def get_metavar(
-        self, param: click.Parameter, ctx: click.Context | None = None
-    ) -> str:  # noqa: ARG002 - click's own signature
+    def get_metavar(self, *_: object) -> str:  # click 8.1 passes one argument
         """Show what may be given."""
         shown = [str(each).lower() for each in self._choices]
         shown += ["true", "false"] * (bool in self._kinds)

@@ -170,11 +170,12 @@ def encode_task(
     task: ChunkTask,
     assembly: Assembly | None,
     token: str,
+    park_folder: str,
     _gate: object,
     *pieces: Any,  # noqa: ANN401 - blocks of either kind
 ) -> EncodedChunk:
     """Put a chunk together from its pieces, encode it, and tell whoever watches."""
-    chunk = encode_chunk(task, _assembled(task, assembly, pieces))
+    chunk = encode_chunk(task, _assembled(task, assembly, pieces), park_folder)
     announce(token, task, chunk)
     return chunk
 
@@ -385,6 +386,7 @@ class GraphBuilder:
             task,
             None if whole else tuple(assembly),
             self.token,
+            self.sink.park_folder,
             List(*self._gate(stage, *index)),
             *references,
         )
@@ -401,10 +403,10 @@ class GraphBuilder:
         """
         leader = row * stage.chunk_cols + col - self.lookahead
         finished = leader // stage.chunk_cols - 1
-        gate = []
-        if finished >= 0:
-            gate.append(TaskRef(self.key(f"placed{stage.index}", group, finished)))
-        above = self.rows_above[stage.index][max(finished, 0)] if gate else -1
+        if finished < 0:
+            return [TaskRef(self.key("begin"))]
+        gate = [TaskRef(self.key(f"placed{stage.index}", group, finished))]
+        above = self.rows_above[stage.index][finished]
         if above >= 0:
             gate.append(TaskRef(self.key(f"placed{stage.index + 1}", group, above)))
         return gate

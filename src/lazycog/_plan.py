@@ -23,6 +23,7 @@ from lazycog._grid import (
     overview_sizes,
     plan_stages,
 )
+from lazycog._park import HELD_BYTES
 from lazycog._tiff import MAX_CLASSIC_BYTES
 from lazycog.codecs import Codec, codec
 from lazycog.errors import CapacityError, InputError, OptionError
@@ -41,9 +42,7 @@ MAX_PIXEL_BANDS = 4
 """Up to this count ``interleave="auto"`` takes pixel (grey, RGB, RGBA)."""
 MAX_TILE_BYTES = 2**31 - 1
 """Tiles from 2 GiB on are refused by libtiff."""
-HELD_BYTES = 256 * 2**20
-"""Encoded runs waiting for their place that one process keeps in memory."""
-BASE_BYTES = 250 * 2**20
+BASE_BYTES = 300 * 2**20
 """A Python process with NumPy, Dask, GDAL, Numba and imagecodecs loaded, as measured."""
 FULL_RESOLUTION_ALIGNMENT = 4096
 """Level 0 starts at a multiple of it, so that a file system can put the header in
@@ -209,10 +208,16 @@ class CogPlan:
 
     @property
     def waiting_bytes(self) -> int:
-        """Raw bytes that wait for pixels of the row of chunks below."""
-        if not self.has_halo:
-            return 0
-        return self.stages[0].chunk_cols * self.chunk_bytes
+        """Raw bytes that wait: handed-up pixels, and at odd sizes neighbouring chunks."""
+        waiting = 0
+        for stage in self.stages[1:]:
+            level = stage.levels[0]
+            # one row of the next chunks gathers while another one comes in
+            rows = min(level.height, 2 * stage.chunk_size)
+            waiting += rows * level.width * self.count * self.itemsize
+        if self.has_halo:
+            waiting += self.stages[0].chunk_cols * self.chunk_bytes
+        return waiting
 
     def peak_bytes(self, threads: int = 1) -> int:
         """Give the expected peak memory of a process.
@@ -227,8 +232,9 @@ class CogPlan:
         int
             Bytes, the interpreter and its libraries included.
         """
-        row = self.stages[0].chunk_cols * self.chunk_bytes
-        held = min(HELD_BYTES, int(1.4 * row * 2))
+        stage = self.stages[0]
+        rows = min(stage.chunk_rows, 2) * stage.chunk_cols * stage.groups
+        held = min(HELD_BYTES, int(1.4 * rows * self.chunk_bytes))
         return BASE_BYTES + threads * self.task_bytes + held + self.waiting_bytes
 
     @property

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from lazycog.resample import reduce, supports
 
 KERNELS = ("nearest", "average", "mode", "rms")
-INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
-FLOATS = ("float32", "float64")
-SIZES = ((256, 256), (255, 509), (300, 301), (514, 258), (1, 300), (300, 1))
+DTYPES = ("uint8", "uint16", "int16", "int64", "float32", "float64")
+OTHER_DTYPES = ("int8", "uint32", "int32", "uint64")  # the same arithmetic as one above
+SIZES = ((258, 300), (255, 301), (256, 257), (1, 300), (300, 1))
 LARGE_SIZES = (
     (512, 512),
     (511, 509),
@@ -44,6 +44,8 @@ def gdal_levels(pixels, resampling, nodata, blocksize):
         "dtype": pixels.dtype,
         "nodata": nodata,
         "transform": TRANSFORM,
+        "photometric": "MINISBLACK",
+        "alpha": "unspecified",
     }
     with rasterio.open(f"{name}.tif", "w", **profile) as dataset:
         dataset.write(pixels)
@@ -100,7 +102,7 @@ def source_of(levels, level):
 
 
 def patterns(dtype, size):
-    """Return rasters that take the kernels to their corners."""
+    """Return bands that take the kernels to their corners."""
     rng = np.random.default_rng(7)
     dtype = np.dtype(dtype)
     rows, cols = np.indices(size)
@@ -110,25 +112,34 @@ def patterns(dtype, size):
         # A mean of 2**64 is undefined in GDAL's C++, so uint64 stays below.
         top = high - 2**20 if dtype == np.uint64 else high
         extremes = np.array([low, top, top - 1, 0], dtype)
-        return {
-            "random": rng.integers(low, top, size, dtype, endpoint=True),
-            "smooth": (waves * min(high, 30_000)).astype(dtype),
-            "few": rng.integers(0, 4, size).astype(dtype),
-            "extreme": rng.choice(extremes, size),
-        }
+        bands = [
+            rng.integers(low, top, size, dtype, endpoint=True),
+            waves * min(high, 30_000),
+            rng.integers(0, 4, size),
+            rng.choice(extremes, size),
+        ]
+        return np.stack([band.astype(dtype) for band in bands])
     info = np.finfo(dtype)
     tiny = info.smallest_subnormal
-    extremes = np.array(
-        [info.max, -info.max, 3e38, info.tiny, tiny, 0, -0.0, math.inf, -math.inf],
-        dtype,
-    )
+    extremes = [
+        info.max,
+        -info.max,
+        3e38,
+        info.tiny,
+        tiny,
+        0,
+        -0.0,
+        math.inf,
+        -math.inf,
+    ]
     bits = rng.integers(0, 256, (*size, dtype.itemsize), np.uint8).view(dtype)[..., 0]
-    return {
-        "bits": np.where(np.isfinite(bits), bits, dtype.type(1.5)),
-        "smooth": waves.astype(dtype),
-        "few": rng.integers(-2, 3, size).astype(dtype),
-        "extreme": rng.choice(extremes, size),
-    }
+    bands = [
+        np.where(np.isfinite(bits), bits, dtype.type(1.5)),
+        waves,
+        rng.integers(-2, 3, size),
+        rng.choice(np.array(extremes, dtype), size),
+    ]
+    return np.stack([band.astype(dtype) for band in bands])
 
 
 def nodata_values(dtype, resampling):
@@ -143,15 +154,15 @@ def nodata_values(dtype, resampling):
     return (None, 0, int(np.iinfo(dtype).max), lowest)
 
 
-def with_gaps(raster, nodata):
-    """Return the raster with scattered missing pixels and a block of them."""
+def with_gaps(pixels, nodata):
+    """Return the pixels with scattered missing ones and a block of them."""
     if nodata is None:
-        return raster
+        return pixels
     rng = np.random.default_rng(11)
-    height, width = raster.shape
-    gaps = rng.random(raster.shape) < 0.3
-    gaps[height // 5 : height // 2, width // 4 : width // 2] = True
-    return np.where(gaps, raster.dtype.type(nodata), raster)
+    height, width = pixels.shape[1:]
+    gaps = rng.random(pixels.shape) < 0.3
+    gaps[:, height // 5 : height // 2, width // 4 : width // 2] = True
+    return np.where(gaps, pixels.dtype.type(nodata), pixels)
 
 
 def touched_by_nan(source, target_size):
@@ -161,9 +172,9 @@ def touched_by_nan(source, target_size):
     return reduce_whole(np.isnan(source) * 1.0, "average", None, target_size) > 0
 
 
-def assert_equals_gdal(raster, resampling, nodata, blocksize):
+def assert_equals_gdal(pixels, resampling, nodata, blocksize):
     """Compare every level bit for bit, made from GDAL's own level before it."""
-    levels = gdal_levels(raster[np.newaxis], resampling, nodata, blocksize)
+    levels = gdal_levels(pixels, resampling, nodata, blocksize)
     assert len(levels) > 1
     for level in range(1, len(levels)):
         source, expected = source_of(levels, level), levels[level]
@@ -185,40 +196,26 @@ def assert_same_bits(actual, expected):
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("resampling", KERNELS)
-@pytest.mark.parametrize("dtype", INTEGERS + FLOATS)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_every_level_equals_gdal(dtype, resampling, size):
-    rasters = patterns(dtype, size)
+    pixels = patterns(dtype, size)
 
-    for raster in rasters.values():
-        for nodata in nodata_values(dtype, resampling):
-            assert_equals_gdal(with_gaps(raster, nodata), resampling, nodata, 128)
+    for nodata in nodata_values(dtype, resampling):
+        assert_equals_gdal(with_gaps(pixels, nodata), resampling, nodata, 128)
 
 
 @pytest.mark.large
 @pytest.mark.parametrize("blocksize", [128, 256, 512])
-@pytest.mark.parametrize("size", LARGE_SIZES, ids=str)
+@pytest.mark.parametrize("size", SIZES + LARGE_SIZES, ids=str)
 @pytest.mark.parametrize("resampling", KERNELS)
-@pytest.mark.parametrize("dtype", INTEGERS + FLOATS)
+@pytest.mark.parametrize("dtype", DTYPES + OTHER_DTYPES)
 def test_every_level_equals_gdal_at_all_sizes(dtype, resampling, size, blocksize):
-    if max(size) // 2 < blocksize and max(size) <= blocksize:
+    if max(size) <= blocksize:
         pytest.skip("no overview")
-    rasters = patterns(dtype, size)
+    pixels = patterns(dtype, size)
 
-    for raster in rasters.values():
-        for nodata in nodata_values(dtype, resampling):
-            assert_equals_gdal(with_gaps(raster, nodata), resampling, nodata, blocksize)
-
-
-@pytest.mark.parametrize("resampling", KERNELS)
-def test_every_band_equals_gdal(resampling):
-    few = patterns("uint8", (300, 301))
-    pixels = np.stack([few["random"], few["few"], few["smooth"]])
-    levels = gdal_levels(pixels, resampling, None, 128)
-
-    for source, expected in pairwise(levels):
-        actual = reduce_whole(source, resampling, None, expected.shape[1:])
-
-        np.testing.assert_array_equal(actual, expected)
+    for nodata in nodata_values(dtype, resampling):
+        assert_equals_gdal(with_gaps(pixels, nodata), resampling, nodata, blocksize)
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
@@ -277,7 +274,7 @@ def test_windows_share_the_pixels_on_their_edges(size, nodata):
 def cut_levels(draw):
     """Draw a level, how it is reduced, and the cuts of the level above."""
     resampling = draw(st.sampled_from(KERNELS))
-    dtype = draw(st.sampled_from(["uint8", "int16", "float32", "float64"]))
+    dtype = draw(st.sampled_from(["uint8", "float32", "float64"]))
     size = draw(st.tuples(st.integers(1, 40), st.integers(1, 40)))
     target = tuple(max(1, n // 2) for n in size)
     cuts = [
@@ -342,11 +339,12 @@ def test_no_target_gives_an_empty_piece(resampling, shape):
     assert piece.dtype == np.uint8
 
 
-@pytest.mark.parametrize("dtype", INTEGERS + FLOATS + ("float16",))
+@pytest.mark.parametrize("dtype", (*DTYPES, "float16"))
 @pytest.mark.parametrize("resampling", ["average", "mode", "rms"])
 @pytest.mark.parametrize("size", [(4, 4), (5, 5), (5, 1)], ids=str)
 def test_missing_windows_give_nodata(dtype, resampling, size):
-    nodata = np.iinfo(dtype).min if dtype in INTEGERS else -9999.0
+    dtype = np.dtype(dtype)
+    nodata = -9999.0 if dtype.kind == "f" else int(np.iinfo(dtype).min)
     pixels = np.full((1, *size), nodata, dtype)
 
     actual = reduce_whole(pixels, resampling, nodata)
@@ -354,10 +352,9 @@ def test_missing_windows_give_nodata(dtype, resampling, size):
     assert (actual == np.array(nodata, dtype)).all()
 
 
-@pytest.mark.parametrize("dtype", ["int64", "uint64"])
 @pytest.mark.parametrize("resampling", ["average", "mode", "rms"])
-def test_64_bit_nodata_is_kept_to_the_last_digit(dtype, resampling):
-    window = np.full((2, 2), 2**53 + 1, dtype)
+def test_64_bit_nodata_is_kept_to_the_last_digit(resampling):
+    window = np.full((2, 2), 2**53 + 1, np.int64)
 
     assert reduce_one(window, resampling, 2**53 + 1) == 2**53 + 1
 
@@ -434,7 +431,7 @@ def test_floats_near_nodata_are_missing_as_in_gdal(nodata):
         ([[1, 2, 3], [3, 2, 4], [2, 3, 3]], 3),
     ],
 )
-@pytest.mark.parametrize("dtype", ["uint8", "int32", "float64"])
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float64"])
 def test_mode_takes_the_first_value_to_lead(dtype, window, expected):
     assert reduce_one(window, "mode", None, dtype) == expected
 
@@ -463,7 +460,7 @@ def test_complex_average_skips_nan():
 
 @pytest.mark.parametrize("resampling", KERNELS)
 def test_pixels_are_taken_in_any_memory_layout(resampling):
-    pixels = patterns("uint16", (30, 31))["random"][np.newaxis]
+    pixels = patterns("uint16", (30, 31))
     expected = reduce_whole(pixels, resampling)
     frozen = pixels.copy()
     frozen.flags.writeable = False
@@ -477,7 +474,7 @@ def test_pixels_are_taken_in_any_memory_layout(resampling):
 @pytest.mark.parametrize(
     ("dtype", "resampling", "expected"),
     [
-        *((dtype, kernel, True) for dtype in INTEGERS for kernel in KERNELS),
+        *((dtype, kernel, True) for dtype in DTYPES for kernel in KERNELS),
         ("float16", "rms", True),
         ("complex64", "nearest", True),
         ("complex128", "average", True),

@@ -111,6 +111,11 @@ class LocalSink:
         path = Path(self.path)
         return path.with_name(f".{path.name}.lazycog-{self.token}")
 
+    @property
+    def park_folder(self) -> str:
+        """Where workers may put encoded tiles that wait for their place."""
+        return str(self.folder)
+
     def _section(self, section: tuple[int, int]) -> Path:
         return self.folder / "level-{}-plane-{}".format(*section)
 

@@ -1,0 +1,131 @@
+"""Encoded bytes that wait for their place: in memory up to a budget, then on disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import uuid
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lazycog.errors import SinkError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HELD_BYTES = 256 * 2**20
+"""Encoded bytes that one process keeps in memory, over all its threads and writes."""
+
+
+class _Ledger:
+    """Counts the encoded bytes that this process holds in memory."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.held_bytes = 0
+
+    def take(self, size: int) -> bool:
+        """Reserve memory; False when the budget is spent."""
+        with self._lock:
+            if self.held_bytes and self.held_bytes + size > HELD_BYTES:
+                return False
+            self.held_bytes += size
+            return True
+
+    def give_back(self, size: int) -> None:
+        """Return what was reserved."""
+        with self._lock:
+            self.held_bytes -= size
+
+
+LEDGER = _Ledger()
+"""The account of this process."""
+
+
+class EncodedBytes:
+    """Bytes in memory or in a file; they travel to other processes as bytes.
+
+    The file goes when the object does, so nothing else may name it.
+    """
+
+    def __init__(self, data: NDArray[np.uint8] | None, path: Path | None, size: int):
+        self._data = data
+        self._path = path
+        self._size = size
+
+    @classmethod
+    def keep(cls, data: NDArray[np.uint8], folder: str | None = None) -> EncodedBytes:
+        """Take over bytes.
+
+        Parameters
+        ----------
+        data : ndarray of uint8
+            The bytes, never changed again.
+        folder : str or None
+            Where they are parked when the budget is spent; None keeps them in memory.
+
+        Returns
+        -------
+        EncodedBytes
+            Holds them.
+        """
+        size = len(data)
+        if folder is None or LEDGER.take(size):
+            kept = cls(data, None, size)
+            if folder is not None:
+                weakref.finalize(kept, LEDGER.give_back, size)
+            return kept
+        path = Path(folder) / f"parked-{uuid.uuid4().hex}"
+        _write(path, data)
+        parked = cls(None, path, size)
+        weakref.finalize(parked, path.unlink, missing_ok=True)
+        return parked
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether the bytes are on disk."""
+        return self._path is not None
+
+    def read(self, start: int, stop: int) -> memoryview:
+        """Give a range of the bytes."""
+        if self._data is not None:
+            return memoryview(self._data)[start:stop]
+        if self._path is None:  # one of the two is always there
+            raise AssertionError(self._size)
+        file = os.open(self._path, os.O_RDONLY)
+        try:
+            found = os.pread(file, stop - start, start)
+        finally:
+            os.close(file)
+        if len(found) != stop - start:
+            raise SinkError(errno.EIO, "a parked file is too short", str(self._path))
+        return memoryview(found)
+
+    def __reduce__(self) -> tuple[object, tuple[NDArray[np.uint8]]]:
+        return EncodedBytes.keep, (np.frombuffer(self.read(0, self._size), np.uint8),)
+
+    def __sizeof__(self) -> int:
+        """Bytes in memory, which is what Dask's memory management asks for."""
+        return 128 + (0 if self.is_parked else self._size)
+
+
+def _write(path: Path, data: NDArray[np.uint8]) -> None:
+    """Write a parked file, or leave none."""
+    try:
+        with path.open("xb") as file:
+            file.write(data.data)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise SinkError(
+            error.errno,
+            f"could not park encoded tiles beside the destination: {error.strerror}; "
+            "free space or choose another destination",
+            str(path.parent),
+        ) from error
