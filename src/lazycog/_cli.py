@@ -94,6 +94,8 @@ def _complain(text: str, code: int) -> int:
 def _message(error: BaseException) -> str:
     known = isinstance(error, CogError | OSError)
     text = str(error) if known else f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        text = f"{error.filename}: {error.strerror}"  # no error numbers
     notes = getattr(error, "__notes__", [])
     return "; ".join([text or type(error).__name__, *notes])
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MEMORY_SHARE = 0.8
 """Part of the machine's memory that the workers of a local cluster may use together."""
-CONNECT_SECONDS = 30
+CONNECT_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,8 @@ def computing(resources: Resources, *, quiet: bool = True) -> Iterator[None]:
             f"a cluster needs distributed ({error}); install lazycog[distributed]"
         ) from error
     level = logging.CRITICAL if quiet else logging.WARNING
-    logging.getLogger("distributed").setLevel(level)
+    for name in ("distributed", "asyncio"):  # asyncio tells of what Ctrl-C cut off
+        logging.getLogger(name).setLevel(level)
     if resources.workers:
         with (
             distributed.LocalCluster(

@@ -348,30 +348,38 @@ def _swath(rows: range, cols: range, size: int) -> NDArray[np.bool_]:
 
 def _noise(rows: range, cols: range, size: int, seed: int) -> NDArray[np.float32]:
     """Add octaves of smooth noise up: a fractal surface around 0."""
-    result = np.zeros((len(rows), len(cols)), np.float32)
+    # all are added up on the nodes of the finest one, which alone is brought to every
+    # pixel: the others are smooth between them
+    finest = CELLS[0]
+    row_weights, row_nodes = _weights(np.arange(rows.start, rows.stop) / finest)
+    col_weights, col_nodes = _weights(np.arange(cols.start, cols.stop) / finest)
+    nodes = np.zeros((len(row_nodes), len(col_nodes)), np.float32)
     amplitude = 1.0
     for cell in reversed([each for each in CELLS if each * LAND_CELLS <= size]):
         lattice = np.random.default_rng([seed, cell]).random(
             (LATTICE, LATTICE), dtype=np.float32
         )
-        row_weights, row_nodes = _weights(rows, cell)
-        col_weights, col_nodes = _weights(cols, cell)
-        nodes = 2 * lattice[np.ix_(row_nodes % LATTICE, col_nodes % LATTICE)] - 1
-        result += np.float32(amplitude) * (row_weights @ nodes @ col_weights.T)
+        down, own_rows = _weights(row_nodes * finest / cell, smooth=True)
+        across, own_cols = _weights(col_nodes * finest / cell, smooth=True)
+        values = 2 * lattice[np.ix_(own_rows % LATTICE, own_cols % LATTICE)] - 1
+        nodes += (amplitude * (down @ values @ across.T)).astype(np.float32)
         amplitude *= ROUGHNESS
+    result: NDArray[np.float32] = row_weights @ nodes @ col_weights.T
     return result
 
 
-def _weights(span: range, cell: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Give each pixel's smooth weights on the lattice nodes around it."""
-    position = np.arange(span.start, span.stop) / cell
+def _weights(
+    position: NDArray[np.float64], *, smooth: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Give each position's weights on the lattice nodes around it, and the nodes."""
     first = math.floor(position[0])
     nodes = np.arange(first, math.floor(position[-1]) + 2)
     left = np.floor(position).astype(np.int64) - first
     part = position - np.floor(position)
-    part = part * part * (3 - 2 * part)
-    weights = np.zeros((len(span), len(nodes)), np.float32)
-    index = np.arange(len(span))
+    if smooth:
+        part = part * part * (3 - 2 * part)
+    weights = np.zeros((len(position), len(nodes)), np.float32)
+    index = np.arange(len(position))
     weights[index, left] = 1 - part
     weights[index, left + 1] = part
     return weights, nodes

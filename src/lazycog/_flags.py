@@ -76,7 +76,7 @@ class OptionValue(ParamType):
         self._choices = tuple(_literals(hint))
         self._kinds = frozenset(_kinds(hint))
 
-    def get_metavar(self, *_: object) -> str:  # click 8.1 passes one argument
+    def get_metavar(self, *_: object, **__: object) -> str:  # differs among clicks
         """Show what may be given."""
         shown = [str(each).lower() for each in self._choices]
         shown += ["true", "false"] * (bool in self._kinds)

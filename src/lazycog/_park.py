@@ -109,11 +109,16 @@ class EncodedBytes:
         return memoryview(found)
 
     def __reduce__(self) -> tuple[object, tuple[NDArray[np.uint8]]]:
-        return EncodedBytes.keep, (np.frombuffer(self.read(0, self._size), np.uint8),)
+        return restored, (np.frombuffer(self.read(0, self._size), np.uint8),)
 
     def __sizeof__(self) -> int:
         """Bytes in memory, which is what Dask's memory management asks for."""
         return 128 + (0 if self.is_parked else self._size)
+
+
+def restored(data: NDArray[np.uint8]) -> EncodedBytes:
+    """Take over bytes that came from another process; they stay in memory."""
+    return EncodedBytes.keep(data)
 
 
 def _write(path: Path, data: NDArray[np.uint8]) -> None:

@@ -66,7 +66,7 @@ def human_bytes(count: float) -> str:
         unit += 1
     if unit == 0:
         return f"{value:.0f} B"
-    digits = max(0, 2 - math.floor(math.log10(value)))
+    digits = min(2, max(0, 2 - math.floor(math.log10(value))))
     return f"{value:.{digits}f} {SIZE_UNITS[unit]}"
 
 

@@ -339,7 +339,7 @@ def test_no_target_gives_an_empty_piece(resampling, shape):
     assert piece.dtype == np.uint8
 
 
-@pytest.mark.parametrize("dtype", (*DTYPES, "float16"))
+@pytest.mark.parametrize("dtype", [*DTYPES, "float16"])
 @pytest.mark.parametrize("resampling", ["average", "mode", "rms"])
 @pytest.mark.parametrize("size", [(4, 4), (5, 5), (5, 1)], ids=str)
 def test_missing_windows_give_nodata(dtype, resampling, size):
