@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
+from collections.abc import Mapping, Sized
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from lazycog.errors import InputError, OptionError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Sequence
     from typing import Unpack
 
     from affine import Affine
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
 UNIFORMITY = 1e-3
 """Largest departure of a coordinate from an even spacing, in pixels: float32 longitudes
 of a global 1 km grid stay below it."""
+CURVILINEAR = frozenset(
+    {
+        *("lat", "latitude", "lon", "longitude", "xc", "yc", "x", "y"),
+        *("projection_x_coordinate", "projection_y_coordinate"),
+        *("grid_latitude", "grid_longitude"),
+    }
+)
+"""Names of coordinates that say where a pixel is; with two dims they are a swath's."""
 MAX_DIMS = 3
 OWN_ATTRS = frozenset(
     {
@@ -325,8 +334,19 @@ def _describe(
 ) -> Description:
     dtype = array.dtype.name
     stored_dtype(dtype)
-    crs = array.rio.crs
-    nodata = array.rio.nodata
+    try:
+        crs = array.rio.crs
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"the raster's CRS cannot be read: {error}; set it with .rio.write_crs()"
+        ) from error
+    try:
+        nodata = array.rio.nodata
+    except (OverflowError, ValueError) as error:
+        raise InputError(
+            f"the raster's own nodata does not fit its dtype {dtype}: {error} Set one "
+            "that does with .rio.write_nodata(), or delete the attribute _FillValue"
+        ) from error
     return Description(
         dtype=dtype,
         crs_wkt=None if crs is None else crs.to_wkt(),
@@ -365,10 +385,18 @@ def _transform(
     array: xr.DataArray, y_dim: Hashable, x_dim: Hashable
 ) -> tuple[float, float, float, float, float, float]:
     """Give the six numbers of the affine transform, from coordinates or GeoTransform."""
-    stored = array.rio._cached_transform()  # noqa: SLF001 - no public reader of it
+    try:
+        stored = array.rio._cached_transform()  # noqa: SLF001 - no public reader of it
+    except ValueError as error:
+        raise InputError(
+            f"the raster's GeoTransform cannot be read: {error}; set it with "
+            ".rio.write_transform(transform)"
+        ) from error
     for dim in (x_dim, y_dim):
         if dim not in array.coords:
-            return _six(stored) if stored is not None else IDENTITY
+            if stored is None:
+                _check_not_curvilinear(array, y_dim, x_dim)
+            return IDENTITY if stored is None else _checked(_six(stored))
         _check_uniform(array, dim)
         if array.sizes[dim] == 1 and stored is None:
             raise InputError(
@@ -377,10 +405,39 @@ def _transform(
             )
     rotated = stored is not None and (stored.b != 0 or stored.d != 0)
     if rotated:
-        return _six(stored)
+        return _checked(_six(stored))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _six(array.rio.transform(recalc=min(array.sizes[x_dim], array.sizes[y_dim]) > 1))
+        return _checked(
+            _six(array.rio.transform(recalc=min(array.sizes[x_dim], array.sizes[y_dim]) > 1))
+        )
+
+
+def _checked(
+    transform: tuple[float, float, float, float, float, float],
+) -> tuple[float, float, float, float, float, float]:
+    """Refuse a transform that puts pixels nowhere, or all in one place."""
+    a, b, _, d, e, _ = transform
+    if not all(map(math.isfinite, transform)) or a * e == b * d:
+        raise InputError(
+            f"the transform {transform} gives pixels no place or no size; set a finite "
+            "one with .rio.write_transform(transform)"
+        )
+    return transform
+
+
+def _check_not_curvilinear(
+    array: xr.DataArray, y_dim: Hashable, x_dim: Hashable
+) -> None:
+    """Refuse a place per pixel, which would be lost."""
+    for name, values in array.coords.items():
+        axis = values.attrs.get("standard_name", str(name).lower())
+        if set(values.dims) == {y_dim, x_dim} and axis in CURVILINEAR:
+            raise InputError(
+                f"the coordinate {name!r} is 2-D, one value per pixel, which no affine "
+                "transform describes; regrid the raster first, or drop it: "
+                f".drop_vars({name!r})"
+            )
 
 
 def _six(transform: Affine) -> tuple[float, float, float, float, float, float]:
@@ -395,7 +452,7 @@ def _check_uniform(array: xr.DataArray, dim: Hashable) -> None:
             f"the coordinate of dim {dim!r} must be 1-D numbers, not {values.dtype} with "
             f"{values.ndim} dims"
         )
-    if len(values) <= 2:  # noqa: PLR2004 - two points are always even
+    if len(values) == 1:
         return
     values = values.astype(np.float64)
     step = (values[-1] - values[0]) / (len(values) - 1)
@@ -423,12 +480,18 @@ def _with_options(description: Description, options: CogOptions) -> Description:
         given = getattr(options, option)
         if given is None:
             continue
-        if isinstance(given, str) or len(given) != count:
-            raise OptionError(
-                f"{option}={given!r}: give a list with one value per band, {count} here"
-            )
+        rule = f"{option}={given!r}: give a list with one value per band, {count} here"
+        if isinstance(given, str | bytes | Mapping) or not isinstance(given, Sized):
+            raise OptionError(rule)
+        if len(given) != count:
+            raise OptionError(rule)
         for index, value in enumerate(given):
-            bands[index] = replace(bands[index], **{name: convert(value)})
+            try:
+                converted = convert(value)
+            except (TypeError, ValueError, AttributeError) as error:
+                kind = "mapping" if option == "band_tags" else "number"
+                raise OptionError(f"{rule}, each a {kind}") from error
+            bands[index] = replace(bands[index], **{name: converted})
     tags = {**description.tags, **_tags_option(options.tags)}
     if any(not math.isfinite(x) for band in bands for x in (band.scale, band.offset)):
         raise OptionError("scales and offsets must be finite numbers")

@@ -295,7 +295,7 @@ def demo(
     files = _demo.DemoFiles(Path(folder))
     if files.existing and not yes:
         listed = ", ".join(str(path) for path in files.existing)
-        click.confirm(f"replace {listed}?", abort=True, err=True)
+        _confirm(f"replace {listed}?")
     with _working():
         outcome = _demo.run_demo(
             files,
@@ -305,6 +305,12 @@ def demo(
             say=click.echo,
         )
     _tell_demo(files, outcome)
+
+
+def _confirm(question: str) -> None:
+    """Go on after a yes alone."""
+    if not click.confirm(question, err=True):
+        raise OptionError("nothing was replaced; choose another folder, or --yes")
 
 
 def _tell_demo(files: DemoFiles, outcome: DemoOutcome) -> None:

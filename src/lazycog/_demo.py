@@ -364,8 +364,7 @@ def _noise(rows: range, cols: range, size: int, seed: int) -> NDArray[np.float32
         values = 2 * lattice[np.ix_(own_rows % LATTICE, own_cols % LATTICE)] - 1
         nodes += (amplitude * (down @ values @ across.T)).astype(np.float32)
         amplitude *= ROUGHNESS
-    result: NDArray[np.float32] = row_weights @ nodes @ col_weights.T
-    return result
+    return np.asarray(row_weights @ nodes @ col_weights.T, np.float32)
 
 
 def _weights(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lazycog import resample
+from lazycog._grid import is_stalled
 from lazycog._park import EncodedBytes
 from lazycog._plan import LEADER_BYTES, TRAILER_BYTES
 from lazycog._statistics import tile_partials
@@ -134,6 +135,7 @@ def encode_chunk(
     encoding, stage = task.encoding, task.stage
     rows, cols = task.axes
     pixels = _stored_pixels(task, pixels)
+    base = pixels
     writer = _TileWriter.of(task)
     sizes: dict[int, NDArray[np.uint32]] = {}
     partials = None
@@ -143,7 +145,7 @@ def encode_chunk(
             partials = tile_partials(own, level.tile_size, encoding.nodata)
         sizes[level.index] = writer.encode_level(step, own)
         if step + 1 < len(rows.own):
-            pixels = _reduce(task, pixels, step)
+            pixels = _reduce(task, pixels, base, step)
     data = writer.buffer[: writer.position]
     summary = Summary(
         sizes, _checksum(data), partials, pixels if stage.handed_up else None
@@ -179,12 +181,20 @@ def _stored_pixels(task: ChunkTask, pixels: NDArray[np.generic]) -> NDArray[np.g
 
 
 def _reduce(
-    task: ChunkTask, pixels: NDArray[np.generic], step: int
+    task: ChunkTask, pixels: NDArray[np.generic], base: NDArray[np.generic], step: int
 ) -> NDArray[np.generic]:
     """Make the chunk's piece of the level after `step`."""
     rows, cols = task.axes
     source, target = task.stage.all_levels[step : step + 2]
-    wanted = rows.need[step + 1], cols.need[step + 1]
+    full = task.stage.levels[0]
+    whole = full.index == 0 and base.shape[1:] == full.size
+    if is_stalled(source, target) and whole:
+        # narrow rasters are planned as one chunk for it
+        pixels, source, step = base, full, 0
+    wanted = (
+        rows.need[target.index - task.stage.levels[0].index],
+        cols.need[target.index - task.stage.levels[0].index],
+    )
     return resample.reduce(
         pixels,
         resampling=task.encoding.resampling,

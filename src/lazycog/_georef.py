@@ -226,11 +226,11 @@ def nodata_fits(nodata: float, dtype: str) -> bool:
 
     kind = np.dtype(dtype)
     if kind.kind in "ui":
-        if not math.isfinite(nodata) or nodata != int(nodata):
-            return False
         limits = np.iinfo(kind)
-        return int(limits.min) <= int(nodata) <= int(limits.max)
-    if not math.isfinite(nodata):
+        # NaN is in no range
+        inside = int(limits.min) <= nodata <= int(limits.max)
+        return inside and nodata == int(nodata)
+    if isinstance(nodata, float | np.floating) and not math.isfinite(nodata):
         return True
     real = np.dtype(f"f{kind.itemsize // 2}") if kind.kind == "c" else kind
     return abs(nodata) <= float(np.finfo(real).max)

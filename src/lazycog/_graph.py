@@ -230,7 +230,7 @@ def place_task(
     Returns
     -------
     int
-        Bytes written.
+        Checksum of what was written.
     """
     first_plane = task.bands.start if task.encoding.planes else 0
     positions = run_positions(placement, task.stage, first_plane, task.col)
@@ -253,12 +253,12 @@ def place_task(
         else:
             with lock:
                 sink.write(section, pieces)
-    return chunk.encoded_bytes
+    return chunk.summary.checksum
 
 
-def placed_task(*written: int) -> int:
-    """Say that a row of chunks is placed."""
-    return sum(written)
+def placed_task(*checksums: int) -> tuple[int, ...]:
+    """Say what a row of chunks wrote."""
+    return checksums
 
 
 def rows_ready_above(stage: Stage, above: Stage | None) -> list[int]:
@@ -522,12 +522,7 @@ def build(
     """
     (array,) = dask.optimize(array)
     builder = GraphBuilder(plan, sink, lock, token)
-    sections = [
-        (level.index, plane)
-        for level in plan.levels
-        for plane in range(plan.entry_shape(level)[0])
-    ]
-    start = builder.add(builder.key("begin"), begin, sink, sections)
+    start = builder.add(builder.key("begin"), begin, sink, plan.sections)
     grid = source_grid(array)
     for stage in plan.stages:
         builder.add_stage(stage, grid, start)

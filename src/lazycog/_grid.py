@@ -129,6 +129,15 @@ def legal_tile_size(height: int, width: int, blocksize: int) -> int:
     return next((each for each in smaller if blocksize % each == 0), blocksize)
 
 
+def is_stalled(source: Level, target: Level) -> bool:
+    """Whether GDAL makes a level from the full resolution, not from the one before it.
+
+    It takes the level before only where that one is wider (gcore/overview.cpp,
+    GDALRegenerateOverviewsMultiBand), which a level of width 1 no longer is.
+    """
+    return source.width == target.width
+
+
 def source_span(target: Span, source_size: int, target_size: int) -> Span:
     """Give the source pixels that a range of overview pixels is made from.
 

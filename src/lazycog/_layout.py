@@ -20,7 +20,7 @@ from lazycog._tiff import (
     Tag,
     ghost_area,
 )
-from lazycog.errors import CapacityError
+from lazycog.errors import CapacityError, SourceChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -151,6 +151,52 @@ def place_row(
     return RowPlacement(
         ends, starts, lengths, row.sizes, row.checksums, _merge_tile_rows(row.partials)
     )
+
+
+def check_one_run(
+    plan: CogPlan,
+    placements: Sequence[RowPlacement],
+    written: Sequence[tuple[int, ...]],
+) -> None:
+    """Check that positions and written runs stem from the same pixels.
+
+    A cluster computes again what a lost worker held, and only that: where the source
+    gives other pixels then, rows would stand beside their positions.
+
+    Parameters
+    ----------
+    plan : CogPlan
+        The plan.
+    placements : sequence of RowPlacement
+        Every row of chunks: stage by stage, group by group, top to bottom.
+    written : sequence of tuple of int
+        Checksums of the runs that were written, in the same order.
+
+    Raises
+    ------
+    SourceChangedError
+        A chunk was computed twice and gave different pixels.
+    """
+    rows = zip(placements, written, strict=True)
+    for stage in plan.stages:
+        for group in range(stage.groups):
+            first_plane = stage.bands(group).start if plan.encoding.planes else 0
+            above: Mapping[Section, int] = {}
+            for row in range(stage.chunk_rows):
+                placement, checksums = next(rows)
+                begins = {
+                    (level, plane): end
+                    - int(placement.lengths[level][plane - first_plane].sum())
+                    for (level, plane), end in placement.ends.items()
+                }
+                follows = all(begins[each] == above.get(each, 0) for each in begins)
+                if not follows or checksums != placement.checksums:
+                    raise SourceChangedError(
+                        f"a chunk in row {row} of stage {stage.index} was computed "
+                        "twice and gave different pixels, so nothing was written; make "
+                        "the source deterministic (seed it), or persist it first"
+                    )
+                above = placement.ends
 
 
 def _merge_tile_rows(

@@ -127,6 +127,19 @@ class CogOptions:
                 "uncompressed tile takes no predictor; drop one of the two"
             )
         self._check_nodata()
+        self._check_objects()
+
+    def _check_objects(self) -> None:
+        for name in ("tags", "storage_options"):
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, Mapping):
+                raise OptionError(f"{name}={given!r}: give a mapping of names to values")
+        if not (self.lock is None or isinstance(self.lock, bool)) and not (
+            hasattr(self.lock, "__enter__") and hasattr(self.lock, "__exit__")
+        ):
+            raise OptionError(
+                f"lock={self.lock!r}: give None, True, or a lock for a with statement"
+            )
 
     def _check_nodata(self) -> None:
         if isinstance(self.nodata, bool) or (
@@ -257,6 +270,11 @@ def from_profile(profile: Mapping[str, Any]) -> dict[str, Any]:
     >>> from_profile({"COMPRESS": "DEFLATE", "ZLEVEL": "6", "BLOCKXSIZE": 256})
     {'compress': 'deflate', 'level': 6, 'blocksize': 256}
     """
+    if not isinstance(profile, Mapping):
+        raise OptionError(
+            f"profile={profile!r}: give a mapping of creation options, for example "
+            "{'COMPRESS': 'ZSTD'}"
+        )
     result: dict[str, Any] = {}
     for key, value in profile.items():
         upper = str(key).upper()

@@ -25,7 +25,8 @@ class _Ledger:
     """Counts the encoded bytes that this process holds in memory."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # a finalizer may give back while the same thread takes
+        self._lock = threading.RLock()
         self.held_bytes = 0
 
     def take(self, size: int) -> bool:

@@ -19,6 +19,7 @@ from lazycog._grid import (
     Level,
     Stage,
     ceil_div,
+    is_stalled,
     legal_tile_size,
     overview_sizes,
     plan_stages,
@@ -157,6 +158,15 @@ class CogPlan:
         return math.prod(self.entry_shape(level))
 
     @property
+    def sections(self) -> list[tuple[int, int]]:
+        """Every (level, plane): tiles that follow each other in the file."""
+        return [
+            (level.index, plane)
+            for level in self.levels
+            for plane in range(self.entry_shape(level)[0])
+        ]
+
+    @property
     def total_tiles(self) -> int:
         """Number of tiles of the file."""
         return sum(self.tile_count(level) for level in self.levels)
@@ -200,11 +210,12 @@ class CogPlan:
     def task_bytes(self) -> int:
         """Expected peak bytes of one encode task.
 
-        The source's chunk, the regrouped chunk, the overviews (1/3), the encoded tiles
-        (4/3 of the codec's bound) and the buffers of one tile.
+        The source's chunk and what it is read from (a compressed copy, at most), the
+        regrouped chunk, the overviews (1/3), the encoded tiles (4/3 of the codec's
+        bound) and the buffers of one tile.
         """
         encoded = self.chunk_bytes * 4 / 3 * self.encoding.codec.expansion
-        return int(self.chunk_bytes * (2 + 1 / 3) + encoded + 2 * self.tile_bytes(self.levels[0]))
+        return int(self.chunk_bytes * (3 + 1 / 3) + encoded + 2 * self.tile_bytes(self.levels[0]))
 
     @property
     def waiting_bytes(self) -> int:
@@ -327,7 +338,7 @@ def plan_cog(
             overview_sizes(height, width, tile_size, options.overview_count)
         )
     )
-    depth, band_group = _chunking(description, encoding, tile_size)
+    depth, band_group = _chunking(encoding, description.count, levels)
     plan = CogPlan(
         description=replace(
             description, dtype=encoding.dtype, nodata=_nodata(description, options)
@@ -391,7 +402,7 @@ def stored_dtype(dtype: str) -> str:
     """
     if dtype not in DTYPES:
         stem = dtype.split("[", maxsplit=1)[0]
-        remedy = CASTS.get(stem, "float64 or an integer type")
+        remedy = CASTS.get(stem, "float64")
         raise InputError(
             f"dtype {dtype!r} cannot be stored in a GeoTIFF; cast it first, for "
             f"example .astype({remedy!r})"
@@ -482,18 +493,25 @@ def _pixel_nodata(nodata: float | int | None, dtype: str) -> float | int | None:
 
 
 def _chunking(
-    description: Description, encoding: Encoding, tile_size: int
+    encoding: Encoding, count: int, levels: tuple[Level, ...]
 ) -> tuple[int, int]:
     """Choose the chunk: how many tiles a side (as a power of 2) and how many bands."""
     itemsize = np.dtype(encoding.dtype).itemsize
-    band_group = description.count
+    tile_size = max(level.tile_size for level in levels)
+    band_group = count
     if encoding.planes:
         # each band is encoded on its own: as many as fill a chunk
         fitting = CHUNK_BYTES // (GROUP_CHUNK_SIZE**2 * itemsize)
-        band_group = max(1, min(description.count, fitting))
+        band_group = max(1, min(count, fitting))
+    stalled = any(map(is_stalled, levels, levels[1:]))
+    whole = max(levels[0].size)
     depth = 0
-    while tile_size << (depth + 1) <= MAX_CHUNK_SIZE and (
-        band_group * itemsize * (tile_size << (depth + 1)) ** 2 <= CHUNK_BYTES
-    ):
+    while True:
+        side = tile_size << (depth + 1)
+        width = min(side, levels[0].width) if stalled else side
+        if band_group * itemsize * side * width > CHUNK_BYTES:
+            break
+        if side > MAX_CHUNK_SIZE and not (stalled and side // 2 < whole):
+            break
         depth += 1
     return depth, band_group

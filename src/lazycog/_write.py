@@ -74,12 +74,15 @@ def write(
         sink,
         token=token,
         lock=_graph.make_lock(options.lock, token),
-        begin=begin,
+        begin=started if compute else begin,
         commit=commit,
     )
     if not compute:
         return lazy
     try:
+        # here and not in a task: one that ran late would make the folder again
+        # after the abort
+        begin(sink, the_plan.sections)
         with (
             _progress.shown(the_plan, options.progress) as on_chunk,
             _watch.watch(the_plan, token, on_chunk),
@@ -92,9 +95,14 @@ def write(
 
 
 def begin(sink: LocalSink, sections: Sequence[tuple[int, int]]) -> float:
-    """First task: make room at the destination."""
+    """First task of a lazy write: make room at the destination."""
     sink.check_absent()
     sink.begin(sections)
+    return time.time()
+
+
+def started(_sink: LocalSink, _sections: Sequence[tuple[int, int]]) -> float:
+    """First task where the caller has made room already."""
     return time.time()
 
 
@@ -116,8 +124,8 @@ def commit(
     started : float
         Time of the first task, in seconds since the epoch.
     count : int
-        How many of `results` are placements; the others say that runs are written.
-    *results : RowPlacement or int
+        How many of `results` are placements; the others say what was written.
+    *results : RowPlacement or tuple of int
         One of each per row of chunks.
 
     Returns
@@ -125,6 +133,7 @@ def commit(
     CogResult
         What was written.
     """
+    _layout.check_one_run(plan, results[:count], results[count:])
     layout = _layout.assemble(plan, results[:count])
     placed = [Placed(each.section, each.offset, each.length) for each in layout.extents]
     sink.commit(layout.header, placed, layout.size)

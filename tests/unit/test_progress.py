@@ -92,7 +92,7 @@ def test_progress_does_not_change_the_file(tmp_path, recorder):
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_display_stops_when_the_write_fails(tmp_path, recorder, error):
-    def fail(block):
+    def fail(_):
         raise error("no pixels today")
 
     pixels = lazy_raster().data.map_blocks(fail, meta=np.empty((0, 0, 0), "uint16"))
@@ -182,7 +182,7 @@ def test_terminal_bar_shows_tiles_and_ends_with_a_new_line(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     plan = lazycog.plan(lazy_raster())
 
-    with _progress.shown(plan, True) as on_chunk:
+    with _progress.shown(plan, choice=True) as on_chunk:
         on_chunk(ChunkDone(0, 1, 2_000_000, 1_000_000))
 
     assert f"{plan.total_tiles}/{plan.total_tiles} tiles" in screen.getvalue()
@@ -195,7 +195,7 @@ def test_log_lines_begin_at_once_and_end_with_a_sum(monkeypatch):
     monkeypatch.setattr(sys, "stderr", screen)
     plan = lazycog.plan(lazy_raster())
 
-    with _progress.shown(plan, True):
+    with _progress.shown(plan, choice=True):
         first = screen.getvalue()
 
     assert first == f"writing: {plan.total_tiles} tiles to go\n"
@@ -207,12 +207,13 @@ def test_log_lines_say_where_they_stopped(monkeypatch):
     monkeypatch.setattr(sys, "stderr", screen)
     plan = lazycog.plan(lazy_raster())
 
-    with (
-        pytest.raises(KeyboardInterrupt, match="now"),
-        _progress.shown(plan, True) as on_chunk,
-    ):
-        on_chunk(ChunkDone(0, 1, 10, 5))
-        raise KeyboardInterrupt("now")
+    def interrupted():
+        with _progress.shown(plan, choice=True) as on_chunk:
+            on_chunk(ChunkDone(0, 1, 10, 5))
+            raise KeyboardInterrupt("now")
+
+    with pytest.raises(KeyboardInterrupt, match="now"):
+        interrupted()
 
     assert f"stopped at 1/{plan.total_tiles} tiles" in screen.getvalue()
 

@@ -30,6 +30,12 @@ UNSUPPORTED = frozenset(
 )
 """What the kernel answers where a file system lacks an operation."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NAME_START = 48
+"""Characters of the destination's name in that of the temporary folder, which may then
+not exceed the 255 bytes of a file name."""
+ABORT_ATTEMPTS = 20
+"""A task that still runs may park tiles while the folder is emptied; each task at most
+once, since a folder that is gone takes no file."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,14 @@ class LocalSink:
         DestinationExistsError
             The file exists and may not be replaced.
         """
-        path = Path(os.path.realpath(Path(destination).expanduser()))
+        try:
+            path = Path(os.path.realpath(Path(destination).expanduser()))
+        except (RuntimeError, ValueError) as error:  # no such home; a null byte
+            raise SinkError(
+                errno.EINVAL,
+                f"the destination is not a path: {error}; name a file",
+                str(destination),
+            ) from error
         folder = path.parent
         if not folder.is_dir():
             raise SinkError(
@@ -87,6 +100,13 @@ class LocalSink:
         if path.is_dir():
             raise SinkError(
                 errno.EISDIR, "the destination is a folder; add a file name", str(path)
+            )
+        if path.exists() and not path.is_file():
+            # the commit would rename over /dev/null or a pipe
+            raise SinkError(
+                errno.EINVAL,
+                "the destination is a device, pipe or socket; name a file",
+                str(path),
             )
         if not os.access(folder, os.W_OK | os.X_OK):
             raise SinkError(
@@ -99,17 +119,20 @@ class LocalSink:
     def check_absent(self) -> None:
         """Refuse an existing destination unless it may be replaced."""
         if not self.overwrite and Path(self.path).exists():
-            raise DestinationExistsError(
-                errno.EEXIST,
-                "the destination exists and overwrite=False; remove it or allow it",
-                self.path,
-            )
+            raise self._exists()
+
+    def _exists(self) -> DestinationExistsError:
+        return DestinationExistsError(
+            errno.EEXIST,
+            "the destination exists and overwrite=False; remove it or allow it",
+            self.path,
+        )
 
     @property
     def folder(self) -> Path:
         """The temporary folder of this write."""
         path = Path(self.path)
-        return path.with_name(f".{path.name}.lazycog-{self.token}")
+        return path.with_name(f".{path.name[:NAME_START]}.lazycog-{self.token}")
 
     @property
     def park_folder(self) -> str:
@@ -120,10 +143,13 @@ class LocalSink:
         return self.folder / "level-{}-plane-{}".format(*section)
 
     def begin(self, sections: Sequence[tuple[int, int]]) -> None:
-        """Make the temporary folder with an empty file per section."""
+        """Make the temporary folder with an empty file per section.
+
+        Again, it changes nothing: a cluster repeats the task when its worker dies, and
+        by then others may have written.
+        """
         with _refused("prepare", self.path):
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir()
+            self.folder.mkdir(exist_ok=True)
             for section in sections:
                 self._section(section).touch()
 
@@ -167,23 +193,27 @@ class LocalSink:
         DestinationExistsError
             The destination appeared meanwhile and may not be replaced.
         """
-        for each in placed:
-            found = self._section(each.section).stat().st_size
-            if found != each.length:
-                raise SinkError(
-                    errno.EIO,
-                    f"level {each.section[0]} holds {found} of {each.length} bytes: a "
-                    "worker's writes were lost; is the folder shared by all workers?",
-                    str(self.folder),
-                )
         with _refused("commit", self.path):
+            for each in placed:
+                found = self._section(each.section).stat().st_size
+                if found != each.length:
+                    raise SinkError(
+                        errno.EIO,
+                        f"level {each.section[0]} holds {found} of {each.length} bytes: "
+                        "a worker's writes were lost; is the folder shared by all "
+                        "workers?",
+                        str(self.folder),
+                    )
             result = self._assemble(header, placed, size)
             self._publish(result)
             shutil.rmtree(self.folder)
 
     def abort(self) -> None:
         """Remove everything of this write; the destination was never touched."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for _ in range(ABORT_ATTEMPTS):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.folder.exists():
+                return
 
     def _assemble(self, header: bytes, placed: Sequence[Placed], size: int) -> Path:
         *front, last = placed
@@ -216,8 +246,8 @@ class LocalSink:
         else:
             try:
                 os.link(result, self.path)  # noqa: PTH200 - fails when it exists
-            except FileExistsError:
-                self.check_absent()
+            except FileExistsError as error:
+                raise self._exists() from error
         with _opened(Path(self.path).parent, os.O_RDONLY) as folder:
             os.fsync(folder)
 
@@ -242,7 +272,7 @@ def _refused(action: str, path: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL:
             remedy = "the disk is full: free space or choose another destination"
-        elif error.errno == errno.ENOENT:
+        elif error.errno == errno.ENOENT and action != "prepare":
             remedy = (
                 "the temporary folder is gone: the write was aborted, or a worker does "
                 "not share the destination's file system"

@@ -1,0 +1,323 @@
+"""The command line, as a user calls it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+
+import click
+import dask
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner
+
+import lazycog
+import oracles
+from lazycog import _cli, _flags, _write
+
+PIXELS = np.arange(2 * 300 * 400, dtype="uint16").reshape(2, 300, 400)
+
+
+def call(*arguments, **options):
+    return CliRunner().invoke(_cli.cli, [str(each) for each in arguments], **options)
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "source.tif"
+    return oracles.gdal_cog(path, PIXELS, descriptions=["red", "nir"])
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "target.tif"
+
+
+def test_convert_writes_a_valid_cog_with_the_same_pixels(source, target):
+    outcome = call("convert", source, target)
+
+    assert outcome.exit_code == 0, outcome.output
+    assert "compression ratio" in outcome.stdout
+    assert lazycog.validate(target).ok
+    with rasterio.open(target) as copy:
+        assert np.array_equal(copy.read(), PIXELS)
+        assert copy.descriptions == ("red", "nir")
+
+
+FLAGS = [
+    (["--compress", "lzw"], {"compress": "lzw"}),
+    (["--compress", "none"], {"compress": "none"}),
+    (["--level", "7"], {"level": 7}),
+    (["--level", "none"], {"level": None}),
+    (["--predictor", "2"], {"predictor": 2}),
+    (["--predictor", "auto"], {"predictor": "auto"}),
+    (["--overview-resampling", "average"], {"overview_resampling": "average"}),
+    (["--overview-count", "0"], {"overview_count": 0}),
+    (["--nodata", "none"], {"nodata": None}),
+    (["--nodata", "255"], {"nodata": 255}),
+    (["--nodata", "-1.5"], {"nodata": -1.5}),
+    (["--nodata", "18446744073709551615"], {"nodata": 2**64 - 1}),
+    (["--no-statistics"], {"statistics": False}),
+    (["--statistics"], {"statistics": True}),
+    (["--no-overwrite"], {"overwrite": False}),
+    (["--no-progress"], {"progress": False}),
+    (["--lock"], {"lock": True}),
+    (["--bigtiff", "true"], {"bigtiff": True}),
+    (["--bigtiff", "auto"], {"bigtiff": "auto"}),
+    (["--tags", "A=1", "--tags", "B=x=y"], {"tags": {"A": "1", "B": "x=y"}}),
+    (["--scales", "0.1", "--scales", "2"], {"scales": [0.1, 2]}),
+    (["--descriptions", "a", "--descriptions", "none"], {"descriptions": ["a", None]}),
+    (["--co", "COMPRESS=LZW"], {"profile": {"COMPRESS": "LZW"}}),
+    (["--band-tags", "2:K=v"], {"band_tags": [(2, "K", "v")]}),
+    ([], {}),
+]
+
+
+@pytest.mark.parametrize(("arguments", "options"), FLAGS, ids=str)
+def test_flag_gives_the_option_of_the_same_name(arguments, options):
+    found = []
+
+    @click.command()
+    @_flags.cog_options
+    def command(**parameters):
+        found.append(_flags.given(parameters))
+
+    outcome = CliRunner().invoke(command, arguments)
+
+    assert outcome.exit_code == 0, outcome.output
+    assert found == [options]
+
+
+def test_every_option_has_a_flag_with_help():
+    text = call("convert", "--help").stdout
+
+    for each in fields(lazycog.CogOptions):
+        assert each.name in _flags.HELP
+        assert _flags.NAMES.get(each.name, f"--{each.name.replace('_', '-')}") in text
+
+
+def test_flags_reach_the_file(source, target):
+    outcome = call(
+        *("convert", source, target, "--compress", "deflate", "--blocksize", 128),
+        *("--bands", "nir", "--tags", "A=B", "--band-tags", "1:K=v"),
+        *("--nodata", 7, "--units", "m", "--co", "INTERLEAVE=BAND"),
+    )
+
+    assert outcome.exit_code == 0, outcome.output
+    with rasterio.open(target) as copy:
+        assert np.array_equal(copy.read(1), PIXELS[1])
+        assert copy.compression.name == "deflate"
+        assert copy.block_shapes == [(128, 128)]
+        assert copy.tags()["A"] == "B"
+        assert copy.tags(1)["K"] == "v"
+        assert (copy.nodata, copy.units) == (7, ("m",))
+
+
+def test_convert_prints_json_on_standard_output_alone(source, target):
+    outcome = call("convert", source, target, "--json", "--progress")
+
+    assert json.loads(outcome.stdout)["levels"][0]["width"] == 400
+    assert "tiles" in outcome.stderr
+
+
+def test_plan_says_what_would_be_done_and_writes_nothing(source, tmp_path):
+    outcome = call("plan", source, "--compress", "lzw", "--blocksize", 128)
+
+    assert outcome.exit_code == 0, outcome.output
+    assert "400 x 300, 2 bands of uint16" in outcome.stdout
+    assert "lzw" in outcome.stdout
+    assert [each.name for each in tmp_path.iterdir()] == ["source.tif"]
+
+
+def test_plan_prints_json(source):
+    values = json.loads(call("plan", source, "--json").stdout)
+
+    assert (values["width"], values["count"], values["bigtiff"]) == (400, 2, False)
+    assert values["peak_bytes"]["8"] > values["peak_bytes"]["1"]
+
+
+def test_info_shows_structure_georeferencing_and_bands(source):
+    outcome = call("info", source)
+
+    assert outcome.exit_code == 0, outcome.output
+    for expected in ("EPSG:32613", "400 x 300", "red", "LAYOUT=IFDS_BEFORE_DATA"):
+        assert expected in outcome.stdout
+
+
+def test_info_prints_json(source):
+    about = json.loads(call("info", source, "--json").stdout)
+
+    assert about["geo"]["crs"] == "EPSG:32613"
+    assert about["bands"][1]["description"] == "nir"
+
+
+def test_validate_accepts_a_cog(source):
+    outcome = call("validate", source, "--quick")
+
+    assert outcome.exit_code == 0
+    assert "valid Cloud-Optimized GeoTIFF" in outcome.stdout
+
+
+def test_validate_fails_with_1_on_another_file(tmp_path):
+    (tmp_path / "a.tif").write_text("hello")
+
+    outcome = call("validate", tmp_path / "a.tif", "--json")
+
+    assert outcome.exit_code == 1
+    assert not json.loads(outcome.stdout)["ok"]
+
+
+WRONG_CALLS = [
+    (["convert", "none.tif", "{target}"], "no such file"),
+    (["plan", "none.zarr"], "no such file"),
+    (["info", "none.tif"], "no such file"),
+    (["validate", "none.tif"], "no such file"),
+    (["convert", "{source}"], "Missing argument 'DST'"),
+    (["convert", "{source}", "{source}"], "the source itself"),
+    (["convert", "{source}", "/nowhere/a.tif"], "folder does not exist"),
+    (["convert", "{source}", "{target}", "--compress", "zst"], "did you mean 'zstd'"),
+    (["convert", "{source}", "{target}", "--blocksize", "big"], "not a number"),
+    (["convert", "{source}", "{target}", "--tags", "A"], "not KEY=VALUE"),
+    (["convert", "{source}", "{target}", "--band-tags", "A=1"], "not BAND:KEY=VALUE"),
+    (["convert", "{source}", "{target}", "--band-tags", "3:A=1"], "no band 3"),
+    (["convert", "{source}", "{target}", "--co", "COMPRES=LZW"], "'COMPRES'"),
+    (["convert", "{source}", "{target}", "--nodata", "70000"], "nodata=70000"),
+    (["convert", "{source}", "{target}", "--bands", "blue"], "no band 'blue'"),
+    (["convert", "{source}", "{target}", "--variable", "red"], "not variables"),
+    (
+        ["convert", "{source}", "{target}", "--workers", "2", "--scheduler", "a:1"],
+        "--workers and --scheduler contradict",
+    ),
+    (
+        ["convert", "{source}", "{target}", "--threads", "2", "--scheduler-file", "a"],
+        "--threads and --scheduler-file contradict",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG_CALLS)
+def test_wrong_call_fails_with_2_and_one_line(source, target, arguments, message):
+    places = {"source": source, "target": target}
+
+    outcome = call(*(each.format(**places) for each in arguments))
+
+    assert outcome.exit_code == 2
+    assert outcome.stderr.startswith("error: ")
+    assert message in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+    assert not target.exists()
+
+
+def test_existing_destination_is_kept_with_no_overwrite(source, target):
+    target.write_text("precious")
+
+    outcome = call("convert", source, target, "--no-overwrite")
+
+    assert outcome.exit_code == 2
+    assert "overwrite=False" in outcome.stderr
+    assert target.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (RuntimeError("disk on fire"), 1, "error: RuntimeError: disk on fire"),
+        (lazycog.InputError("chunk of another shape"), 1, "error: chunk of another"),
+        (KeyboardInterrupt(), 130, "error: interrupted"),
+    ],
+)
+def test_failed_job_has_its_exit_code_and_one_line(
+    source, target, monkeypatch, error, code, message
+):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(_write._graph, "compute", fail)
+
+    outcome = call("convert", source, target)
+
+    assert outcome.exit_code == code
+    assert message in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("position", ["before", "after"])
+def test_traceback_is_shown_on_demand(position):
+    arguments = ["plan", "none.tif"]
+    arguments.insert(0 if position == "before" else 2, "--traceback")
+
+    outcome = call(*arguments)
+
+    assert outcome.exit_code == 2
+    assert "Traceback" in outcome.stderr
+    assert outcome.stderr.endswith("error: none.tif: no such file or folder\n")
+
+
+def test_threads_are_those_of_the_call(source, target, monkeypatch):
+    found = []
+    compute = _write._graph.compute
+
+    def look(lazy):
+        found.append((dask.config.get("scheduler"), dask.config.get("num_workers")))
+        return compute(lazy)
+
+    monkeypatch.setattr(_write._graph, "compute", look)
+
+    assert call("convert", source, target, "--threads", 3).exit_code == 0
+    assert found == [("threads", 3)]
+
+
+def test_demo_makes_converts_checks_and_pictures_a_scene(tmp_path):
+    outcome = call("demo", tmp_path / "demo", "--size", 700, "--threads", 1)
+
+    assert outcome.exit_code == 0, outcome.output
+    assert "valid Cloud-Optimized GeoTIFF" in outcome.stdout
+    assert "memory:" in outcome.stdout
+    assert "lazycog convert" in outcome.stdout
+    names = sorted(each.name for each in (tmp_path / "demo").iterdir())
+    assert names == ["scene.png", "scene.tif", "scene.zarr"]
+    with rasterio.open(tmp_path / "demo/scene.tif") as cog:
+        assert cog.descriptions == ("red", "green", "blue", "nir")
+        assert (cog.nodata, cog.scales[0]) == (0, 1e-4)
+
+
+def test_demo_asks_before_it_replaces_files(tmp_path):
+    (tmp_path / "scene.tif").write_text("precious")
+
+    outcome = call("demo", tmp_path, "--size", 64, input="n\n")
+
+    assert outcome.exit_code == 2
+    assert "replace" in outcome.stderr
+    assert (tmp_path / "scene.tif").read_text() == "precious"
+
+
+def test_demo_removes_its_zarr_when_it_fails(tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(_write._graph, "compute", fail)
+
+    outcome = call("demo", tmp_path, "--size", 64)
+
+    assert outcome.exit_code == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.distributed
+def test_console_script_converts_on_worker_processes(source, target):
+    command = [sys.executable, "-m", "lazycog._cli", "convert", source, target]
+    options = ["--workers", "1", "--progress", "--json"]
+
+    done = subprocess.run(
+        [*command, *options], capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["size"] == target.stat().st_size
+    assert "writing: 1 tiles in" in done.stderr
+    with rasterio.open(target) as copy:
+        assert np.array_equal(copy.read(), PIXELS)

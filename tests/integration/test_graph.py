@@ -1,0 +1,113 @@
+"""The graph: few tasks per chunk, none per tile, nothing heavy inside."""
+
+from __future__ import annotations
+
+import pickle
+
+import dask.array as da
+import pytest
+import xarray as xr
+from dask._task_spec import convert_legacy_graph
+from dask.order import order
+
+import lazycog
+
+
+def _tasks(size, count=4, chunk=2048, **options):
+    """Give the plan and all tasks of a write that are not the source's."""
+    pixels = da.zeros((count, *size), chunks=(count, chunk, chunk), dtype="uint16")
+    array = xr.DataArray(pixels, dims=("band", "y", "x"))
+    lazy = lazycog.to_cog(array, "cog.tif", compute=False, **options)
+    tasks = convert_legacy_graph(dict(lazy.__dask_graph__()))
+    own = {key: task for key, task in tasks.items() if "cog-" in str(key)}
+    return lazycog.plan(array, **options), own, tasks
+
+
+@pytest.mark.parametrize(
+    "size", [(16384, 16384), (8192, 30000), (40960, 4096)], ids=str
+)
+def test_tasks_per_chunk_are_few(tmp_path, monkeypatch, size):
+    """At most 4 per chunk, and a few per row of chunks."""
+    monkeypatch.chdir(tmp_path)
+
+    plan, own, _ = _tasks(size)
+
+    rows = sum(stage.groups * stage.chunk_rows for stage in plan.stages)
+    assert len(own) <= 4 * plan.chunk_count + 4 * rows + 2
+    assert len(own) <= plan.task_count
+
+
+@pytest.mark.parametrize("size", [(16385, 16385), (10980, 10980)], ids=str)
+def test_odd_sizes_cost_at_most_one_more_cut(tmp_path, monkeypatch, size):
+    """Neighbours' strips are cut once per block."""
+    monkeypatch.chdir(tmp_path)
+
+    plan, own, _ = _tasks(size)
+
+    rows = sum(stage.groups * stage.chunk_rows for stage in plan.stages)
+    assert len(own) <= 5 * plan.chunk_count + 4 * rows + 2
+
+
+def test_tile_size_does_not_change_the_number_of_tasks(tmp_path, monkeypatch):
+    """64 times the tiles, the same tasks."""
+    monkeypatch.chdir(tmp_path)
+
+    large, small = (len(_tasks((8192, 8192), blocksize=size)[1]) for size in (512, 64))
+
+    assert small <= large * 1.2
+
+
+def test_tasks_are_small_and_plain(tmp_path, monkeypatch):
+    """No pixels, handles or clients travel with a task."""
+    monkeypatch.chdir(tmp_path)
+
+    _, own, _ = _tasks((8193, 8193))
+
+    sizes = {key: len(pickle.dumps(task)) for key, task in own.items()}
+    commit = next(key for key in own if "cog-commit" in str(key))
+    del sizes[commit]
+    assert max(sizes.values()) < 6000
+
+
+@pytest.mark.parametrize(
+    ("size", "encoded_rows"),
+    [((16384, 16384), 1), ((32768, 8192), 1), ((16383, 16383), 1.3)],
+    ids=str,
+)
+def test_few_encoded_chunks_wait_at_once(tmp_path, monkeypatch, size, encoded_rows):
+    """In the order that Dask chooses, about one row of chunks waits for its place."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lazycog._graph.worker_threads", lambda: 2)
+    plan, _, tasks = _tasks(size)
+
+    alive = _most_alive(tasks, "cog-encode0")
+
+    assert alive <= encoded_rows * plan.stages[0].chunk_cols + 2
+
+
+def _most_alive(tasks, name):
+    """Count results that are held at once when tasks run in Dask's order."""
+    users = dict.fromkeys(tasks, 0)
+    for task in tasks.values():
+        for key in task.dependencies:
+            users[key] += 1
+    alive, most = set(), 0
+    priorities = order(tasks)
+    for key in sorted(tasks, key=priorities.get):
+        alive.add(key)
+        for needed in tasks[key].dependencies:
+            users[needed] -= 1
+            if not users[needed]:
+                alive.discard(needed)
+        most = max(most, sum(str(each[0]).startswith(name) for each in alive))
+    return most
+
+
+def test_plan_is_cheap_at_any_size():
+    """A continent at one metre plans in no time."""
+    pixels = da.zeros((1, 1_296_000, 525_000), chunks=(1, 16384, 16384), dtype="uint8")
+    plan = lazycog.plan(xr.DataArray(pixels, dims=("band", "y", "x")))
+
+    assert plan.levels[-1].height <= 512
+    assert plan.total_tiles > 3_400_000
+    assert plan.peak_bytes(2) < 4 * 2**30
