@@ -144,7 +144,8 @@ def _tiny_cog(description: Description, overview_resampling: str) -> bytes:
         "height": 2,
         "width": 2,
         "count": description.count,
-        "dtype": description.dtype,
+        # GDAL before 3.11 has no half floats; nothing taken from this file tells
+        "dtype": "float32" if description.dtype == "float16" else description.dtype,
         "nodata": description.nodata,
     }
     if description.crs_wkt is not None:

@@ -65,10 +65,11 @@ class CogOptions:
     compress: Compress = "zstd"
     """Codec of the tiles: "none", "lzw", "deflate" or "zstd"."""
     level: int | None = None
-    """Effort of the codec, None for its default (deflate 6, zstd 9 as in GDAL)."""
+    """Effort of the codec, None for its default (deflate 6, zstd 3)."""
     predictor: Literal["auto", 1, 2, 3] = "auto"
     """1 none, 2 horizontal differences, 3 floating point; auto takes 2 for integers
-    and 3 for floats where the codec has one."""
+    and 3 for floats where the codec has one and bands are interleaved by pixel (async
+    readers undo it wrongly in separate bands, so there it is a choice of yours)."""
     blocksize: int = 512
     """Side of a tile in pixels, a multiple of 16."""
     interleave: Interleave = "auto"

@@ -188,13 +188,21 @@ class CogPlan:
 
     @property
     def task_count(self) -> int:
-        """Number of tasks that lazycog adds to the source's own, at most."""
+        """Number of tasks that lazycog adds to the source's own, at most.
+
+        A source whose chunks do not fit the plan's adds the tasks that regroup it.
+        """
         tasks = 2
+        blocks = self.stages[0].chunk_count
+        drifted = False
         for stage in self.stages:
-            halo = any(stage.halo(axis) for axis in (0, 1))
             rows = stage.groups * stage.chunk_rows
-            tasks += stage.chunk_count * (4 if halo else 3)
+            tasks += 3 * stage.chunk_count
             tasks += rows * (2 + ceil_div(stage.chunk_cols, SUMMARY_GROUP))
+            if drifted or any(stage.halo(axis) for axis in (0, 1)):
+                tasks += blocks
+            blocks = stage.chunk_count
+            drifted = any(side % 2 for side in stage.levels[-1].size)
         return tasks
 
     @property
@@ -420,14 +428,14 @@ def _encoding(
     if interleave == "auto":
         interleave = "pixel" if description.count <= MAX_PIXEL_BANDS else "band"
     if description.count == 1:
-        # one band: all three are the same bytes
+        # with one band all three are the same bytes
         interleave = "pixel"
     nodata = _pixel_nodata(_nodata(description, options), dtype)
     return Encoding(
         dtype=dtype,
         codec=chosen,
         level=options.level,
-        predictor=_predictor(options, chosen, dtype),
+        predictor=_predictor(options, chosen, dtype, interleave),
         interleave=interleave,
         resampling=_resampling(options, description.dtype),
         nodata=nodata,
@@ -440,10 +448,15 @@ def _encoding(
     )
 
 
-def _predictor(options: CogOptions, chosen: Codec, dtype: str) -> int:
+def _predictor(
+    options: CogOptions, chosen: Codec, dtype: str, interleave: str
+) -> int:
     kind = np.dtype(dtype).kind
     if options.predictor == "auto":
         if not chosen.has_predictor or kind == "c":
+            return 1
+        if interleave != "pixel":
+            # async-geotiff 0.5 undoes it with a stride of all bands: wrong pixels
             return 1
         return 3 if kind == "f" else 2
     if options.predictor == 3 and kind != "f":  # noqa: PLR2004 - the tag's own number

@@ -65,10 +65,14 @@ def refuses(tmp_path, computed):
         for fragment in fragments:
             assert fragment in str(caught.value)
         assert not computed
-        assert os.listdir(tmp_path) == ["old.tif"]
+        assert _names(tmp_path) == ["old.tif"]
         assert path.read_bytes() == OLD
 
     return check
+
+
+def _names(folder):
+    return sorted(each.name for each in folder.iterdir())
 
 
 def test_the_probe_notices_a_write(tmp_path, lazy, computed):
@@ -188,13 +192,15 @@ def test_georeferencing_that_cannot_be_read(refuses, lazy, attribute, fragments)
 
 def test_a_crs_that_gdal_refuses(refuses, lazy, monkeypatch):
     """GDAL is asked before the first task, not at the commit."""
-    from rasterio.crs import CRS
+    import rasterio.crs
     from rasterio.errors import CRSError
 
-    def refused(*_):
-        raise CRSError("no such projection")
+    class Refusing:
+        @staticmethod
+        def from_wkt(_wkt):
+            raise CRSError("no such projection")
 
-    monkeypatch.setattr(CRS, "from_wkt", refused)
+    monkeypatch.setattr(rasterio.crs, "CRS", Refusing)
 
     refuses(InputError, lazy(), "GDAL cannot write", "no such projection", ".rio.crs")
 
@@ -220,7 +226,7 @@ DIMS = {
         "no spatial dims among ('a', 'b')",
         "set_spatial_dims",
     ),
-    "one dim": (("x",), "no spatial dims among ('x',)", "set_spatial_dims"),
+    "one dim": (("x",), "among ('x',)", "set_spatial_dims"),
     "four dims": (("time", "band", "y", "x"), "has 4", ".isel("),
 }
 
@@ -473,15 +479,15 @@ def test_a_blocksize_that_is_no_multiple_of_16(refuses, lazy, blocksize):
 
 
 @pytest.mark.parametrize(
-    ("name", "option", "fragments"),
+    ("option", "fragments"),
     [
-        ("mode", {"overview_resampling": "mode"}, ("'mode'", "use 'nearest'")),
-        ("rms", {"overview_resampling": "rms"}, ("'rms'", "use 'nearest'")),
-        ("predictor", {"predictor": 2}, ("predictor=2", "use 1")),
+        ({"overview_resampling": "mode"}, ("'mode'", "use 'nearest'")),
+        ({"overview_resampling": "rms"}, ("'rms'", "use 'nearest'")),
+        ({"predictor": 2}, ("predictor=2", "use 1")),
     ],
-    ids=lambda each: each if isinstance(each, str) else "",
+    ids=["mode", "rms", "predictor"],
 )
-def test_options_that_complex_numbers_lack(refuses, lazy, name, option, fragments):
+def test_options_that_complex_numbers_lack(refuses, lazy, option, fragments):
     """They have no order and no predictor."""
     array = lazy(dtype="complex64")
 
@@ -490,7 +496,7 @@ def test_options_that_complex_numbers_lack(refuses, lazy, name, option, fragment
 
 def test_bigtiff_false_where_the_raw_size_proves_it_wrong(refuses):
     """10 GB of uncompressed pixels: known from the shape, in no time."""
-    huge = raster(da.zeros((100_000, 100_000), "uint8", chunks=4096))
+    huge = raster(da.zeros((100_000, 100_000), dtype="uint8", chunks=4096))
 
     refuses(
         CapacityError,
@@ -511,18 +517,16 @@ def test_bigtiff_false_where_only_the_encoded_size_shows_it(
     path = tmp_path / "old.tif"
     path.write_bytes(OLD)
 
-    with pytest.raises(
-        CapacityError, match="larger than the 1000 bytes.*bigtiff='auto'"
-    ):
+    with pytest.raises(CapacityError, match=r"larger than the 1000 bytes.*'auto'"):
         lazycog.to_cog(lazy(), path, bigtiff=False)
 
-    assert os.listdir(tmp_path) == ["old.tif"]
+    assert _names(tmp_path) == ["old.tif"]
     assert path.read_bytes() == OLD
 
 
 def test_a_tile_that_no_reader_takes(refuses):
     """Over 2 GiB, libtiff gives up."""
-    huge = raster(da.zeros((60_000, 60_000), "complex128", chunks=4096))
+    huge = raster(da.zeros((60_000, 60_000), dtype="complex128", chunks=4096))
 
     refuses(
         CapacityError,
@@ -582,14 +586,14 @@ def test_a_destination_that_cannot_be_a_file(tmp_path, lazy, computed, name):
     """Known before the first task, and nothing is made on the way."""
     make, *fragments = PLACES[name]
     path = make(tmp_path)
-    before = os.listdir(tmp_path)
+    before = _names(tmp_path)
 
     with pytest.raises(SinkError, match=fragments[0]) as caught:
         lazycog.to_cog(lazy(), path)
 
     assert fragments[1] in str(caught.value)
     assert not computed
-    assert os.listdir(tmp_path) == before
+    assert _names(tmp_path) == before
 
 
 def test_a_folder_without_permission(tmp_path, lazy, computed, monkeypatch):
@@ -603,7 +607,7 @@ def test_a_folder_without_permission(tmp_path, lazy, computed, monkeypatch):
 
 
 def test_a_folder_that_takes_no_files(lazy, computed):
-    """Where access looks fine the first try to write tells, before the source is read."""
+    """Where access looks fine the first file tells, before the source is read."""
     if not Path("/proc/self").is_dir():
         pytest.skip("needs /proc")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import dask
 import dask.array as da
 import numpy as np
@@ -22,6 +24,7 @@ from rio_cogeo import cog_validate
 
 import lazycog
 
+GDAL_HAS_HALF = "float16" in rasterio.dtypes.dtype_fwd.values()
 REAL_DTYPES = [
     "bool",
     "uint8",
@@ -76,7 +79,8 @@ def test_every_dtype_and_codec_reads_back(tmp_path, dtype, compress, predictor):
     stored = pixels.astype("uint8") if dtype == "bool" else pixels
     assert lazycog.validate(path).ok
     np.testing.assert_array_equal(tifffile_levels(path)[0], stored)
-    np.testing.assert_array_equal(gdal_levels(path)[0], stored)
+    if dtype != "float16" or GDAL_HAS_HALF:
+        np.testing.assert_array_equal(gdal_levels(path)[0], stored)
 
 
 @pytest.mark.parametrize("interleave", ["pixel", "band", "tile"])
@@ -110,7 +114,7 @@ def test_overviews_of_a_lazy_raster_hold_pixels(tmp_path, scheduler):
     source = tmp_path / "source.tif"
     pixels = np.arange(2000 * 2100, dtype="uint16").reshape(2000, 2100) % 4000 + 1
     raster(pixels).rio.to_raster(source, tiled=True)
-    lazy = rioxarray.open_rasterio(source, chunks=(1, 512, 512), lock=False)
+    lazy = rioxarray.open_rasterio(source, chunks={"x": 512, "y": 512}, lock=False)
 
     with dask.config.set(scheduler=scheduler):
         lazy.geo.to_cog(path, overview_resampling="nearest", progress=False)
@@ -175,7 +179,9 @@ CRS = {
 def test_georeferencing_is_what_rioxarray_writes(tmp_path, transform, crs):
     """CRS and transform come back as from rioxarray's own writer."""
     array = raster(_random((40, 50), "uint8"), crs=crs, transform=transform)
-    array.rio.to_raster(tmp_path / "theirs.tif")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Transform that is non-rectilinear")
+        array.rio.to_raster(tmp_path / "theirs.tif")
 
     write(array, tmp_path / "ours.tif", blocksize=32)
 
@@ -191,7 +197,7 @@ def test_ascending_y_stays_ascending(tmp_path):
     """Rows are written in the order of the array, so the file is south-up."""
     pixels = _random((40, 50), "uint8")
     array = xr.DataArray(
-        pixels, coords={"y": np.arange(40) + 0.5, "x": np.arange(50) + 0.5}
+        pixels, coords={"y": np.arange(40) + 5.5, "x": np.arange(50) + 0.5}
     )
 
     write(array, tmp_path / "cog.tif", blocksize=32)
@@ -237,7 +243,8 @@ def test_variables_of_a_dataset_become_named_bands(tmp_path):
     pixels = {name: _random((40, 50), "uint16", seed) for seed, name in enumerate("abc")}
     dataset = xr.Dataset({name: (("y", "x"), each) for name, each in pixels.items()})
     dataset["b"].attrs |= {"units": "K", "scale_factor": 0.01}
-    dataset = dataset.rio.write_crs("EPSG:3857").chunk({"y": 20})
+    dataset = dataset.rio.write_crs("EPSG:3857").rio.write_transform(TRANSFORM)
+    dataset = dataset.chunk({"y": 20})
 
     result = dataset.geo.to_cog(tmp_path / "cog.tif", blocksize=32, progress=False)
 
@@ -255,7 +262,8 @@ def test_decoded_values_are_not_scaled_twice(tmp_path):
         {"t": (("y", "x"), np.arange(2000, dtype="int16").reshape(40, 50))}
     )
     packed["t"].attrs |= {"scale_factor": 0.5, "add_offset": 10.0, "_FillValue": -1}
-    decoded = xr.decode_cf(packed)["t"]
+    decoded = xr.decode_cf(packed)["t"].rio.write_crs("EPSG:3857")
+    decoded = decoded.rio.write_transform(TRANSFORM)
 
     write(decoded, tmp_path / "cog.tif", blocksize=32)
 
