@@ -217,7 +217,7 @@ def _from_dataset(dataset: xr.Dataset) -> Raster:
     ]
     if not names:
         raise InputError("the Dataset has no variable with two or more dims")
-    rasters = [_from_array(dataset[name]) for name in names]
+    rasters = [_from_array(_located(dataset, name)) for name in names]
     dtypes = {str(name): each.description.dtype for name, each in zip(names, rasters, strict=True)}
     if len(set(dtypes.values())) > 1:
         raise InputError(
@@ -253,6 +253,16 @@ def _from_dataset(dataset: xr.Dataset) -> Raster:
 def _stack(arrays: Sequence[Any]) -> Any:  # noqa: ANN401
     variables = [xr.Variable(("band", "y", "x"), each) for each in arrays]
     return xr.Variable.concat(variables, dim="band").data
+
+
+def _located(dataset: xr.Dataset, name: Hashable) -> xr.DataArray:
+    """Give a variable with the Dataset's grid mapping, which xarray may not attach."""
+    array = dataset[name]
+    mapping = dataset.rio.grid_mapping
+    if array.rio.crs is None and mapping in dataset.variables:
+        array = array.assign_coords({mapping: dataset[mapping].variable})
+        array = array.rio.write_grid_mapping(mapping)
+    return array
 
 
 def _spatial_dims(array: xr.DataArray) -> tuple[Hashable, Hashable]:

@@ -34,18 +34,39 @@ def _scene(size, dtype, nodata):
     return pixels
 
 
+def _stand_in(kernel, nodata):
+    """Give the nodata value to show GDAL.
+
+    Up to 3.12 its mode writes 0, which is data, where all pixels of a window equal a
+    nodata value that is NaN or negative. Mode only copies values, so another value for
+    the missing pixels changes nothing else.
+    """
+    broken = kernel == "mode" and nodata is not None and not nodata >= 0
+    return 9999 if broken else nodata
+
+
+def _swapped(pixels, old, new):
+    """Put one nodata value in place of another."""
+    if old is new:
+        return pixels
+    missing = np.isnan(pixels) if old != old else pixels == old  # noqa: PLR0124 - NaN
+    return np.where(missing, pixels.dtype.type(new), pixels)
+
+
 def _assert_equal_to_gdal(folder, size, dtype, nodata, kernel, blocksize):
     pixels = _scene(size, dtype, nodata)
+    stand_in = _stand_in(kernel, nodata)
     expected = gdal_levels(
         gdal_cog(
             folder / "gdal.tif",
-            pixels,
-            nodata=nodata,
+            _swapped(pixels, nodata, stand_in),
+            nodata=stand_in,
             COMPRESS="NONE",
             BLOCKSIZE=blocksize,
             OVERVIEW_RESAMPLING=kernel.upper(),
         )
     )
+    expected = [_swapped(level, stand_in, nodata) for level in expected]
 
     write(
         raster(pixels),
@@ -81,3 +102,23 @@ def test_overviews_equal_gdals_everywhere(
 ):
     """All sizes, types, kernels and tile sizes of the promise."""
     _assert_equal_to_gdal(tmp_path, size, dtype, nodata, kernel, blocksize)
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [("float32", np.nan), ("int16", -9999)])
+def test_missing_pixels_stay_missing_in_mode(tmp_path, dtype, nodata):
+    """A window without any valid pixel has no mode: it is nodata, never 0."""
+    pixels = np.full((128, 128), 5, dtype)
+    pixels[32:96, 32:96] = nodata
+
+    write(
+        raster(pixels, nodata=nodata),
+        tmp_path / "cog.tif",
+        blocksize=32,
+        overview_resampling="mode",
+    )
+
+    for level in gdal_levels(tmp_path / "cog.tif")[1:]:
+        side = level.shape[1] // 4
+        expected = np.full(level.shape, 5, dtype)
+        expected[:, side : 3 * side, side : 3 * side] = nodata
+        np.testing.assert_array_equal(level, expected)

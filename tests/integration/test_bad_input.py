@@ -192,15 +192,12 @@ def test_georeferencing_that_cannot_be_read(refuses, lazy, attribute, fragments)
 
 def test_a_crs_that_gdal_refuses(refuses, lazy, monkeypatch):
     """GDAL is asked before the first task, not at the commit."""
-    import rasterio.crs
     from rasterio.errors import CRSError
 
-    class Refusing:
-        @staticmethod
-        def from_wkt(_wkt):
-            raise CRSError("no such projection")
+    def refused(*_):
+        raise CRSError("no such projection")
 
-    monkeypatch.setattr(rasterio.crs, "CRS", Refusing)
+    monkeypatch.setattr("lazycog._georef._tiny_cog", refused)
 
     refuses(InputError, lazy(), "GDAL cannot write", "no such projection", ".rio.crs")
 
