@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 import warnings
 from collections.abc import Mapping, Sized
 from dataclasses import fields, replace
@@ -42,6 +43,8 @@ CURVILINEAR = frozenset(
     }
 )
 """Names of coordinates that say where a pixel is; with two dims they are a swath's."""
+DASK_NAME = re.compile(r".+-[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
+"""xarray names an array after its Dask array: a hash that differs from run to run."""
 MAX_DIMS = 3
 OWN_ATTRS = frozenset(
     {
@@ -210,13 +213,13 @@ def _from_array(array: xr.DataArray) -> Raster:
 
 
 def _from_dataset(dataset: xr.Dataset) -> Raster:
-    names = [
-        name
-        for name in dataset.data_vars
-        if dataset[name].ndim >= MAX_DIMS - 1  # a grid mapping has no dims
-    ]
+    names = [name for name in dataset.data_vars if _has_raster(dataset[name])]
     if not names:
-        raise InputError("the Dataset has no variable with two or more dims")
+        raise InputError(
+            f"no variable of the Dataset has spatial dims (its dims: {list(dataset.sizes)}"
+            "): name them 'y' and 'x' (or latitude and longitude), or call "
+            ".rio.set_spatial_dims(x_dim=..., y_dim=...)"
+        )
     rasters = [_from_array(_located(dataset, name)) for name in names]
     dtypes = {str(name): each.description.dtype for name, each in zip(names, rasters, strict=True)}
     if len(set(dtypes.values())) > 1:
@@ -255,11 +258,21 @@ def _stack(arrays: Sequence[Any]) -> Any:  # noqa: ANN401
     return xr.Variable.concat(variables, dim="band").data
 
 
+def _has_raster(array: xr.DataArray) -> bool:
+    """Whether a variable has spatial dims; bounds and grid mappings have none."""
+    try:
+        return {array.rio.y_dim, array.rio.x_dim} <= set(array.dims)
+    except RioXarrayError:
+        return False
+
+
 def _located(dataset: xr.Dataset, name: Hashable) -> xr.DataArray:
     """Give a variable with the Dataset's grid mapping, which xarray may not attach."""
     array = dataset[name]
+    if array.rio.crs is not None:
+        return array
     mapping = dataset.rio.grid_mapping
-    if array.rio.crs is None and mapping in dataset.variables:
+    if mapping in dataset.variables:
         array = array.assign_coords({mapping: dataset[mapping].variable})
         array = array.rio.write_grid_mapping(mapping)
     return array
@@ -286,7 +299,8 @@ def _bands(
         labels = _labels(array, band_dim)
         names = [name or label for name, label in zip(names, labels, strict=True)]
     elif names == [None] and array.name is not None:
-        names = [str(array.name)]
+        name = str(array.name)
+        names = [None if DASK_NAME.fullmatch(name) else name]
     scales = attrs.get("scales", attrs.get("scale_factor", encoding.get("scale_factor")))
     offsets = attrs.get("offsets", attrs.get("add_offset", encoding.get("add_offset")))
     return tuple(

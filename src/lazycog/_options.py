@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Integral
 from typing import Any, Literal, TypedDict
 
 from lazycog.errors import OptionError
@@ -129,6 +130,11 @@ class CogOptions:
             )
         self._check_nodata()
         self._check_objects()
+        if self.profile is not None:
+            raise OptionError(
+                "profile= is merged into the other options by to_cog, plan and "
+                "CogOptions.from_mapping; build the options with one of them"
+            )
 
     def _check_objects(self) -> None:
         for name in ("tags", "storage_options"):
@@ -373,7 +379,7 @@ FIXED_KEYS: Mapping[str, tuple[str, ...]] = {
 
 
 def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from lazycog import _graph, _layout, _progress, _watch
 from lazycog._plan import CogPlan, plan_cog
 from lazycog._result import CogResult, LevelResult
+from lazycog.errors import OptionError
 from lazycog.sinks.local import LocalSink, Placed
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence
 
     from lazycog._georef import Description
@@ -65,7 +66,7 @@ def write(
         The result, or what computes to it.
     """
     token = uuid.uuid4().hex[:12]
-    sink = LocalSink.of(destination, token, overwrite=options.overwrite)
+    sink = local_sink(destination, token, options)
     the_plan = plan(raster, options)
     the_plan.entries()  # GDAL refuses a CRS or transform here, not at the commit
     lazy = _graph.build(
@@ -92,6 +93,30 @@ def write(
         sink.abort()
         error.add_note(f"lazycog wrote nothing: {sink.path} is as it was")
         raise
+
+
+def local_sink(
+    destination: str | os.PathLike[str], token: str, options: CogOptions
+) -> LocalSink:
+    """Resolve the destination, and refuse what is not a path.
+
+    Raises
+    ------
+    OptionError
+        The destination is a URL, or ``storage_options`` has nothing to work on.
+    """
+    text = os.fspath(destination)
+    if "://" in text and not text.startswith("file://"):
+        raise OptionError(
+            f"dst={text!r} is a URL: this version writes to file systems; write to a "
+            "path and upload the file"
+        )
+    if options.storage_options is not None:
+        raise OptionError(
+            f"storage_options cannot work with the path dst={text!r}; drop them"
+        )
+    path = text.removeprefix("file://")
+    return LocalSink.of(path, token, overwrite=options.overwrite)
 
 
 def begin(sink: LocalSink, sections: Sequence[tuple[int, int]]) -> float:

@@ -282,7 +282,9 @@ def test_variables_of_two_sizes(refuses, lazy):
 @pytest.mark.parametrize("dataset", [xr.Dataset(), xr.Dataset({"a": 1})])
 def test_a_dataset_without_a_raster(refuses, dataset):
     """A grid mapping alone is none."""
-    refuses(InputError, dataset, "no variable with two or more dims")
+    refuses(
+        InputError, dataset, "no variable of the Dataset has spatial dims", "name them"
+    )
 
 
 NODATA = [

@@ -1,0 +1,208 @@
+"""A worker that dies is Dask's to replace, and the bytes are those of a quiet run.
+
+Where they cannot be, one error says so and the destination stays as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+import cloudpickle
+import dask.array as da
+import numpy as np
+import pytest
+
+import lazycog
+from lazycog.errors import SinkError, SourceChangedError
+from oracles import raster, write
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+pytestmark = pytest.mark.distributed
+
+SIZE, CHUNK = 1024, 256
+OPTIONS = {"blocksize": 128, "progress": False}
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    """Make many tasks of a small scene."""
+    monkeypatch.setattr("lazycog._plan.MAX_CHUNK_SIZE", CHUNK)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """An existing COG that a write would replace."""
+    path = tmp_path / "out" / "cog.tif"
+    path.parent.mkdir()
+    write(raster(np.full((64, 64), 7, "uint16")), path)
+    return path
+
+
+def pixels_at(row, col, seed=0):
+    """Give the pixels of a chunk, which compress to some size of their own."""
+    generator = np.random.default_rng((seed, row, col))
+    return generator.integers(0, 50 + seed, (CHUNK, CHUNK), dtype="uint16")
+
+
+def scene(chunk):
+    """Give a lazy raster of 16 chunks."""
+
+    def block(block_info=None):
+        return chunk(*block_info[None]["chunk-location"])
+
+    chunks = ((CHUNK,) * (SIZE // CHUNK),) * 2
+    meta = np.empty((0, 0), "uint16")
+    return raster(da.map_blocks(block, chunks=chunks, dtype="uint16", meta=meta))
+
+
+def names(folder):
+    """Give the names in a folder."""
+    return sorted(each.name for each in folder.iterdir())
+
+
+class KillOnce:
+    """Kills the process that it is called in, the first time in all processes."""
+
+    def __init__(self, folder):
+        self.marker = Path(folder) / "killed"
+
+    def __call__(self):
+        """Kill, unless it is done."""
+        with contextlib.suppress(FileExistsError):
+            self.marker.touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def __enter__(self):
+        """Act as a lock of the write."""
+        self()
+
+    def __exit__(self, *_):
+        """Nothing to give back."""
+
+
+@pytest.fixture(scope="module")
+def mortal():
+    """A client of two worker processes that are replaced when they die."""
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            silence_logs=60,
+        ) as local,
+        Client(local, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """The bytes of an undisturbed run."""
+    path = tmp_path_factory.mktemp("quiet") / "cog.tif"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lazycog._plan.MAX_CHUNK_SIZE", CHUNK)
+        write(scene(pixels_at), path, blocksize=128)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("row", [0, 2])
+def test_a_worker_that_dies_in_the_source(tmp_path, path, quiet, mortal, row):
+    """Dask computes again what the worker held; the bytes do not show it."""
+    kill = KillOnce(tmp_path)
+
+    def chunk(chunk_row, col):
+        if (chunk_row, col) == (row, 2):
+            kill()
+        return pixels_at(chunk_row, col)
+
+    with mortal.as_current():
+        lazycog.to_cog(scene(chunk), path, **OPTIONS)
+
+    assert kill.marker.exists()
+    assert path.read_bytes() == quiet
+    assert names(path.parent) == ["cog.tif"]
+
+
+def test_a_worker_that_dies_while_it_writes(tmp_path, path, quiet, mortal):
+    """What it had written is written again, to the same place."""
+    kill = KillOnce(tmp_path)
+
+    with mortal.as_current():
+        lazycog.to_cog(scene(pixels_at), path, lock=kill, **OPTIONS)
+
+    assert kill.marker.exists()
+    assert path.read_bytes() == quiet
+    assert names(path.parent) == ["cog.tif"]
+
+
+@pytest.mark.parametrize("compute", [True, False])
+def test_a_worker_that_dies_before_the_commit(
+    tmp_path, path, quiet, mortal, monkeypatch, compute
+):
+    """The first task may run again then, and must not wipe the tiles."""
+    kill = KillOnce(tmp_path)
+    original = lazycog._write.commit
+
+    def commit(*args):
+        kill()
+        return original(*args)
+
+    monkeypatch.setattr("lazycog._write.commit", commit)
+
+    with mortal.as_current():
+        result = lazycog.to_cog(scene(pixels_at), path, compute=compute, **OPTIONS)
+        if not compute:
+            result.compute()
+
+    assert kill.marker.exists()
+    assert path.read_bytes() == quiet
+    assert names(path.parent) == ["cog.tif"]
+
+
+def test_a_worker_that_dies_within_the_commit(tmp_path, path, mortal, monkeypatch):
+    """The sections are used up by then: an error, and the old file stays."""
+    before = path.read_bytes()
+    kill = KillOnce(tmp_path)
+
+    class DyingSink(lazycog._write.LocalSink):
+        def _publish(self, result):
+            kill()
+            super()._publish(result)
+
+    monkeypatch.setattr("lazycog._write.LocalSink", DyingSink)
+
+    with mortal.as_current(), pytest.raises(SinkError):
+        lazycog.to_cog(scene(pixels_at), path, **OPTIONS)
+
+    assert path.read_bytes() == before
+    assert names(path.parent) == ["cog.tif"]
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_worker_that_dies_with_a_source_that_changes(tmp_path, path, mortal, place):
+    """Either every chunk was computed once, or the mixture is noticed."""
+    before = path.read_bytes()
+    kill = KillOnce(tmp_path)
+
+    def chunk(row, col):
+        if (row, col) == (1 + place, place):
+            kill()
+        run = len(list(tmp_path.glob(f"run-{row}-{col}-*")))
+        (tmp_path / f"run-{row}-{col}-{run}").touch()
+        return pixels_at(row, col, seed=run)
+
+    with mortal.as_current():
+        try:
+            lazycog.to_cog(scene(chunk), path, **OPTIONS)
+        except SourceChangedError:
+            print("CHANGED")
+            assert path.read_bytes() == before
+    assert lazycog.validate(path).ok
+    assert names(path.parent) == ["cog.tif"]
