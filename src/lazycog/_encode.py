@@ -12,7 +12,7 @@ import numpy as np
 
 from lazycog import resample
 from lazycog._grid import is_stalled
-from lazycog._park import EncodedBytes
+from lazycog._park import EncodedBytes, return_free_memory
 from lazycog._plan import LEADER_BYTES, TRAILER_BYTES
 from lazycog._statistics import tile_partials
 from lazycog._tiles import cut_tile
@@ -151,6 +151,7 @@ def encode_chunk(
         sizes, _checksum(data), partials, pixels if stage.handed_up else None
     )
     kept = EncodedBytes.keep(data, park_folder)
+    return_free_memory()
     return EncodedChunk(kept, tuple(writer.runs), summary)
 
 

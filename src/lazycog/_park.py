@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import functools
 import os
 import threading
 import uuid
@@ -115,6 +117,26 @@ class EncodedBytes:
     def __sizeof__(self) -> int:
         """Bytes in memory, which is what Dask's memory management asks for."""
         return 128 + (0 if self.is_parked else self._size)
+
+
+def return_free_memory() -> None:
+    """Give freed pages back to the system, where the C library keeps them.
+
+    glibc keeps up to 64 MiB per thread that has ever allocated, and a store that reads
+    with its own threads has many: half of the peak on 2 threads, as measured.
+    """
+    trim = getattr(_libc(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+@functools.cache
+def _libc() -> object:
+    """Load the C library, or nothing where there is none to load."""
+    try:
+        return ctypes.CDLL(None)
+    except (OSError, TypeError):  # Windows
+        return None
 
 
 def restored(data: NDArray[np.uint8]) -> EncodedBytes:
