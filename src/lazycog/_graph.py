@@ -22,7 +22,7 @@ import dask
 import dask.array
 import dask.system
 import numpy as np
-from dask._task_spec import List, Task, TaskRef
+from dask._task_spec import List, Task, TaskRef, convert_legacy_graph
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
@@ -36,6 +36,7 @@ from lazycog._layout import (
     run_positions,
 )
 from lazycog._plan import SUMMARY_GROUP
+from lazycog._turns import Turns
 from lazycog._watch import announce
 from lazycog.errors import SourceChangedError
 
@@ -256,34 +257,27 @@ def place_task(
     return chunk.summary.checksum
 
 
+def after_task(block: Any, *_gate: object) -> Any:  # noqa: ANN401 - any block
+    """Give a block once what it waits for is there."""
+    return block
+
+
 def placed_task(*checksums: int) -> tuple[int, ...]:
     """Say what a row of chunks wrote."""
     return checksums
 
 
-def rows_ready_above(stage: Stage, above: Stage | None) -> list[int]:
-    """Give, per row of chunks, the last row of the next stage that needs no later one.
-
-    -1 where there is none yet.
-    """
-    if above is None:
-        return [-1] * stage.chunk_rows
-    stops = [stage.axis_chunk(0, row).own[-1].stop for row in range(stage.chunk_rows)]
-    ready, result = -1, []
-    for stop in stops:
-        while (
-            ready + 1 < above.chunk_rows
-            and above.axis_chunk(0, ready + 1).need[0].stop <= stop
-        ):
-            ready += 1
-        result.append(ready)
-    return result
-
-
 class GraphBuilder:
     """Collects the tasks of one write."""
 
-    def __init__(self, plan: CogPlan, sink: LocalSink, lock: Any, token: str) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        plan: CogPlan,
+        sink: LocalSink,
+        turns: Turns,
+        lock: Any,  # noqa: ANN401 - anything with the context protocol
+        token: str,
+    ) -> None:
         self.plan = plan
         self.sink = sink
         self.lock = lock
@@ -291,11 +285,8 @@ class GraphBuilder:
         self.tasks: dict[Any, Task] = {}
         self.placements: list[Key] = []
         self.placed: list[Key] = []
-        self.rows_above = [
-            rows_ready_above(stage, above)
-            for stage, above in zip(plan.stages, (*plan.stages[1:], None), strict=True)
-        ]
-        self.lookahead = worker_threads()
+        self.turns = turns
+        self.first_use: dict[tuple[int, int, int], tuple[int, int, int]] = {}
 
     def key(self, name: str, *index: int) -> Key:
         """Name a task of this write."""
@@ -318,8 +309,14 @@ class GraphBuilder:
         thin = self._add_cuts(stage, grid, pieces)
         for index, task in chunks.items():
             self._add_encode(task, grid, pieces[index], thin, index)
+        written: dict[int, list[Key]] = {}
         for group, row in np.ndindex(stage.groups, stage.chunk_rows):
-            self._add_row(stage, chunks, group, row, begin)
+            turn = written.setdefault(self.turns.turn(stage, group, row), [])
+            turn += self._add_row(stage, chunks, group, row, begin)
+        for turn, keys in written.items():
+            placed = self.key(f"placed{stage.index}", turn)
+            references = [TaskRef(key) for key in keys]
+            self.placed.append(self.add(placed, placed_task, *references))
 
     def _add_cuts(
         self,
@@ -332,10 +329,12 @@ class GraphBuilder:
         first_use: dict[tuple[int, int, int], tuple[int, int, int]] = {}
         for index, own in pieces.items():
             for each in own:
+                first_use.setdefault(each.block, index)
                 if each.volume * THIN <= math.prod(grid.shape(each.block)):
                     inside = parts.setdefault(each.block, {})
                     inside[_hashable(each.inside)] = each.inside
-                    first_use.setdefault(each.block, index)
+        if stage.index == 0:
+            self.first_use = first_use
         found = {}
         for block, inside in parts.items():
             key = self.key(f"cut{stage.index}", *block)
@@ -344,7 +343,7 @@ class GraphBuilder:
                 cut_task,
                 TaskRef(grid.names(block)),
                 tuple(inside.values()),
-                List(*self._gate(stage, *first_use[block])),
+                List(*self.gate(stage, *first_use[block])),
             )
             for number, part in enumerate(inside):
                 found[block, part] = (key, number)
@@ -387,29 +386,18 @@ class GraphBuilder:
             None if whole else tuple(assembly),
             self.token,
             self.sink.park_folder,
-            List(*self._gate(stage, *index)),
+            List(*self.gate(stage, *index)),
             *references,
         )
         self.add(
             self.key(f"summary{stage.index}", *index), summary_task, TaskRef(encode)
         )
 
-    def _gate(self, stage: Stage, group: int, row: int, col: int) -> list[TaskRef]:
-        """Give what a chunk waits for, so that rows are placed in order.
-
-        Without it Dask may encode the whole scene before it places the first row, or
-        leave the small levels for last and keep all pixels handed up. Some chunks may
-        run ahead of the row, so that no thread idles at its end.
-        """
-        leader = row * stage.chunk_cols + col - self.lookahead
-        finished = leader // stage.chunk_cols - 1
-        if finished < 0:
-            return [TaskRef(self.key("begin"))]
-        gate = [TaskRef(self.key(f"placed{stage.index}", group, finished))]
-        above = self.rows_above[stage.index][finished]
-        if above >= 0:
-            gate.append(TaskRef(self.key(f"placed{stage.index + 1}", group, above)))
-        return gate
+    def gate(self, stage: Stage, group: int, row: int, col: int) -> list[TaskRef]:
+        """Give what a chunk waits for."""
+        waits = self.turns.waits_for(stage, group, row, col)
+        keys = [self.key(f"placed{number}", turn) for number, turn in waits]
+        return [TaskRef(key) for key in keys or [self.key("begin")]]
 
     def _add_row(
         self,
@@ -418,7 +406,7 @@ class GraphBuilder:
         group: int,
         row: int,
         begin: Key,
-    ) -> None:
+    ) -> list[Key]:
         """Add sizes, positions and placement of a row of chunks."""
         number = stage.index
         parts = []
@@ -450,13 +438,8 @@ class GraphBuilder:
             )
             for col in range(stage.chunk_cols)
         ]
-        placed = self.add(
-            self.key(f"placed{number}", group, row),
-            placed_task,
-            *[TaskRef(key) for key in written],
-        )
         self.placements.append(placement)
-        self.placed.append(placed)
+        return written
 
 
 def _hashable(part: Slices) -> tuple[int, ...]:
@@ -521,7 +504,12 @@ def build(
         Computes to what `commit` returns.
     """
     (array,) = dask.optimize(array)
-    builder = GraphBuilder(plan, sink, lock, token)
+    turns = Turns(
+        plan.stages,
+        together=max(array.chunks[0]) > plan.stages[0].band_group,
+        lookahead=worker_threads(),
+    )
+    builder = GraphBuilder(plan, sink, turns, lock, token)
     start = builder.add(builder.key("begin"), begin, sink, plan.sections)
     grid = source_grid(array)
     for stage in plan.stages:
@@ -534,15 +522,28 @@ def build(
     builder.tasks[final] = Task(
         final, commit, plan, sink, TaskRef(start), count, *references
     )
-    source = array.__dask_graph__()
-    layer = MaterializedLayer(builder.tasks)
-    if isinstance(source, HighLevelGraph):
-        layers = {**source.layers, final: layer}
-        dependencies = {**source.dependencies, final: set(array.__dask_layers__())}
-    else:
-        layers = {array.name: MaterializedLayer(dict(source)), final: layer}
-        dependencies = {array.name: set(), final: {array.name}}
-    return Delayed(final, HighLevelGraph(layers, dependencies), layer=final)
+    source = convert_legacy_graph(dict(array.__dask_graph__()))
+    _gate_source(source, array.name, plan, builder)
+    graph = HighLevelGraph(
+        {array.name: MaterializedLayer(source), final: MaterializedLayer(builder.tasks)},
+        {array.name: set(), final: {array.name}},
+    )
+    return Delayed(final, graph, layer=final)
+
+
+def _gate_source(
+    source: dict[Any, Any], name: str, plan: CogPlan, builder: GraphBuilder
+) -> None:
+    """Let chunks of the source wait as the chunks do that use them first.
+
+    Otherwise idle threads read ahead, and raw pixels pile up.
+    """
+    for block, index in builder.first_use.items():
+        gate = builder.gate(plan.stages[0], *index)
+        task = source[name, *block]
+        if isinstance(task, Task) and gate[0].key != builder.key("begin"):
+            after = Task(("cog-after", *block), after_task, TaskRef(task.key), *gate)
+            source[task.key] = Task.fuse(task, after, key=task.key)
 
 
 def worker_threads() -> int:

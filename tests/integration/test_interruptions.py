@@ -19,10 +19,7 @@ import pytest
 import lazycog
 from oracles import gdal_levels, raster, write
 
-cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
-SIZE, CHUNK = 1024, 256
-OPTIONS = {"blocksize": 128, "progress": False}
+CHUNK = 256
 PATIENCE_SECONDS = 60
 
 
