@@ -1,4 +1,4 @@
-"""The xarray side: ``.geo`` accessors, and what an xarray object says about a raster."""
+"""The xarray side: ``.geo`` accessors, and what an object says about its raster."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 import math
 import re
 import warnings
-from collections.abc import Mapping, Sized
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -124,9 +124,7 @@ def to_cog(
     return _write.write(as_raster(raster, chosen), dst, chosen, compute=compute)
 
 
-def plan(
-    raster: xr.DataArray | xr.Dataset, **options: Unpack[OptionDict]
-) -> CogPlan:
+def plan(raster: xr.DataArray | xr.Dataset, **options: Unpack[OptionDict]) -> CogPlan:
     """Plan a write: levels, chunks, tasks, memory and size; nothing is computed.
 
     Parameters
@@ -187,7 +185,7 @@ def as_raster(raster: xr.DataArray | xr.Dataset, options: CogOptions) -> Raster:
         found = _from_array(raster)
     else:
         raise InputError(
-            f"to_cog takes an xarray DataArray or Dataset, not {type(raster).__name__}; "
+            f"to_cog takes a DataArray or Dataset, not {type(raster).__name__}; "
             "wrap arrays: xarray.DataArray(array, dims=('y', 'x'))"
         )
     if not all(found.pixels.shape):
@@ -202,8 +200,8 @@ def _from_array(array: xr.DataArray) -> Raster:
     other = [dim for dim in array.dims if dim not in {y_dim, x_dim}]
     if array.ndim > MAX_DIMS:
         raise InputError(
-            f"a raster has 2 or 3 dims, this one has {array.ndim}: {array.dims}. Select "
-            "along the others first, for example .isel(time=0)"
+            f"a raster has 2 or 3 dims, this one has {array.ndim}: {array.dims}. "
+            "Select along the others first, for example .isel(time=0)"
         )
     band_dim = other[0] if other else None
     ordered = array.transpose(*other, y_dim, x_dim)
@@ -216,19 +214,24 @@ def _from_dataset(dataset: xr.Dataset) -> Raster:
     names = [name for name in dataset.data_vars if _has_raster(dataset[name])]
     if not names:
         raise InputError(
-            f"no variable of the Dataset has spatial dims (its dims: {list(dataset.sizes)}"
+            f"no variable of the Dataset has spatial dims (dims: {list(dataset.sizes)}"
             "): name them 'y' and 'x' (or latitude and longitude), or call "
             ".rio.set_spatial_dims(x_dim=..., y_dim=...)"
         )
     rasters = [_from_array(_located(dataset, name)) for name in names]
-    dtypes = {str(name): each.description.dtype for name, each in zip(names, rasters, strict=True)}
+    dtypes = {
+        str(name): each.description.dtype
+        for name, each in zip(names, rasters, strict=True)
+    }
     if len(set(dtypes.values())) > 1:
         raise InputError(
             f"the variables have several dtypes: {dtypes}; one file holds one, so cast "
             "first, for example dataset.astype('float32')"
         )
     sizes = {each.size for each in rasters}
-    places = {(each.description.crs_wkt, each.description.transform) for each in rasters}
+    places = {
+        (each.description.crs_wkt, each.description.transform) for each in rasters
+    }
     if len(sizes) > 1 or len(places) > 1:
         raise InputError(
             "the variables do not share one grid (size, CRS and transform); align them "
@@ -241,7 +244,9 @@ def _from_dataset(dataset: xr.Dataset) -> Raster:
             "holds one, so unify them first"
         )
     bands = tuple(
-        band if len(each.description.bands) > 1 else replace(band, description=str(name))
+        band
+        if len(each.description.bands) > 1
+        else replace(band, description=str(name))
         for name, each in zip(names, rasters, strict=True)
         for band in each.description.bands
     )
@@ -301,7 +306,9 @@ def _bands(
     elif names == [None] and array.name is not None:
         name = str(array.name)
         names = [None if DASK_NAME.fullmatch(name) else name]
-    scales = attrs.get("scales", attrs.get("scale_factor", encoding.get("scale_factor")))
+    scales = attrs.get(
+        "scales", attrs.get("scale_factor", encoding.get("scale_factor"))
+    )
     offsets = attrs.get("offsets", attrs.get("add_offset", encoding.get("add_offset")))
     return tuple(
         BandInfo(
@@ -323,7 +330,7 @@ def _bands(
 
 
 def _is_decoded(array: xr.DataArray) -> bool:
-    """Whether xarray has applied scale and offset already: then they are not written."""
+    """Whether xarray has applied scale and offset already: then they are dropped."""
     packed = array.encoding.get("dtype")
     return packed is not None and np.dtype(packed) != array.dtype
 
@@ -389,11 +396,12 @@ def _plain_number(value: Any) -> float | int | None:  # noqa: ANN401 - NumPy sca
 
 
 def _tags(attrs: Mapping[Hashable, Any]) -> dict[str, str]:
-    """Turn attributes into dataset tags, leaving out those with a place of their own."""
+    """Turn attributes into dataset tags, but for those with a place of their own."""
     return {
         str(name): _text(value)
         for name, value in sorted(attrs.items(), key=lambda item: str(item[0]))
-        if name not in OWN_ATTRS and value is not None
+        if name not in OWN_ATTRS
+        and value is not None
         # GDAL's statistics of another file, as rioxarray opens it
         and not str(name).startswith("STATISTICS_")
     }
@@ -408,7 +416,7 @@ def _text(value: object) -> str:
 def _transform(
     array: xr.DataArray, y_dim: Hashable, x_dim: Hashable
 ) -> tuple[float, float, float, float, float, float]:
-    """Give the six numbers of the affine transform, from coordinates or GeoTransform."""
+    """Give the six numbers of the transform, from coordinates or GeoTransform."""
     try:
         stored = array.rio._cached_transform()  # noqa: SLF001 - no public reader of it
     except ValueError as error:
@@ -433,7 +441,11 @@ def _transform(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _checked(
-            _six(array.rio.transform(recalc=min(array.sizes[x_dim], array.sizes[y_dim]) > 1))
+            _six(
+                array.rio.transform(
+                    recalc=min(array.sizes[x_dim], array.sizes[y_dim]) > 1
+                )
+            )
         )
 
 
@@ -473,8 +485,8 @@ def _check_uniform(array: xr.DataArray, dim: Hashable) -> None:
     values = array.coords[dim].values
     if values.ndim != 1 or values.dtype.kind not in "iuf":
         raise InputError(
-            f"the coordinate of dim {dim!r} must be 1-D numbers, not {values.dtype} with "
-            f"{values.ndim} dims"
+            f"the coordinate of dim {dim!r} must be 1-D numbers, not {values.dtype} "
+            f"with {values.ndim} dims"
         )
     if len(values) == 1:
         return
@@ -493,7 +505,10 @@ def _with_options(description: Description, options: CogOptions) -> Description:
     """Let the caller's metadata go before the raster's own."""
     count = description.count
     columns: dict[str, tuple[str, Callable[[Any], Any]]] = {
-        "descriptions": ("description", lambda each: None if each is None else str(each)),
+        "descriptions": (
+            "description",
+            lambda each: None if each is None else str(each),
+        ),
         "scales": ("scale", float),
         "offsets": ("offset", float),
         "units": ("unit", lambda each: None if each is None else str(each)),
@@ -505,7 +520,9 @@ def _with_options(description: Description, options: CogOptions) -> Description:
         if given is None:
             continue
         rule = f"{option}={given!r}: give a list with one value per band, {count} here"
-        if isinstance(given, str | bytes | Mapping) or not isinstance(given, Sized):
+        if isinstance(given, str | bytes | Mapping) or not isinstance(
+            given, Collection
+        ):
             raise OptionError(rule)
         if len(given) != count:
             raise OptionError(rule)

@@ -113,7 +113,7 @@ def computing(resources: Resources, *, quiet: bool = True) -> Iterator[None]:
                 memory_limit=int(
                     MEMORY_SHARE * distributed.system.MEMORY_LIMIT / resources.workers
                 ),
-                dashboard_address=None,
+                dashboard_address=":0",
                 silence_logs=level,
             ) as cluster,
             distributed.Client(cluster),

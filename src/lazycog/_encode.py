@@ -318,14 +318,14 @@ def _planes(interleave: str, count: int) -> list[list[slice]]:
 
 
 def frame(buffer: NDArray[np.uint8], position: int, size: int) -> None:
-    """Put leader and trailer around a payload (GDAL COG driver, ghost area).
+    r"""Put leader and trailer around a payload (GDAL COG driver, ghost area).
 
     Examples
     --------
     >>> buffer = np.frombuffer(bytearray(b"....abcdef...."), dtype=np.uint8)
     >>> frame(buffer, 0, 6)
     >>> buffer.tobytes()
-    b'\\x06\\x00\\x00\\x00abcdefcdef'
+    b'\x06\x00\x00\x00abcdefcdef'
     """
     start = position + LEADER_BYTES
     struct.pack_into("<I", buffer.data, position, size)

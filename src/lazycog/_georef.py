@@ -1,8 +1,8 @@
 """What GDAL says about a raster, as directory entries made by GDAL itself.
 
 A small COG with the same CRS, transform, band metadata and nodata is written to memory
-by GDAL; its entries are taken over. So any CRS that GDAL can encode comes out right, and
-the text of GDAL_METADATA and GDAL_NODATA is GDAL's to the byte.
+by GDAL; its entries are taken over. So any CRS that GDAL can encode comes out right,
+and the text of GDAL_METADATA and GDAL_NODATA is GDAL's to the byte.
 """
 
 from __future__ import annotations
@@ -190,9 +190,7 @@ def _descriptive(ifd: ParsedIfd) -> tuple[Entry, ...]:
     entries = [each for tag, each in ifd.entries.items() if tag not in STRUCTURAL_TAGS]
     entries.sort(key=lambda each: (each.inline, each.value_offset))
     return tuple(
-        Entry(
-            each.tag, FieldType(each.field_type), each.count, each.values.tobytes()
-        )
+        Entry(each.tag, FieldType(each.field_type), each.count, each.values.tobytes())
         for each in entries
     )
 

@@ -70,7 +70,7 @@ def as_lazy(pixels: Any, plan: CogPlan | None = None) -> Any:  # noqa: ANN401 - 
 
 @dataclass(frozen=True)
 class Grid:
-    """Blocks that hold the pixels of a stage: the source's chunks or handed-up pieces."""
+    """Blocks with the pixels of a stage: the source's chunks or handed-up pieces."""
 
     names: Callable[[tuple[int, int, int]], Key]
     """Block index (band, row, col) -> key."""
@@ -232,6 +232,11 @@ def place_task(
     -------
     int
         Checksum of what was written.
+
+    Raises
+    ------
+    SourceChangedError
+        The chunk is not the one whose sizes gave the positions.
     """
     first_plane = task.bands.start if task.encoding.planes else 0
     positions = run_positions(placement, task.stage, first_plane, task.col)
@@ -265,6 +270,10 @@ def after_task(block: Any, *_gate: object) -> Any:  # noqa: ANN401 - any block
 def placed_task(*checksums: int) -> tuple[int, ...]:
     """Say what a row of chunks wrote."""
     return checksums
+
+
+def turn_task(*_placed: tuple[int, ...]) -> None:
+    """Say that all groups of bands of a row are placed."""
 
 
 class GraphBuilder:
@@ -309,14 +318,21 @@ class GraphBuilder:
         thin = self._add_cuts(stage, grid, pieces)
         for index, task in chunks.items():
             self._add_encode(task, grid, pieces[index], thin, index)
-        written: dict[int, list[Key]] = {}
+        turns: dict[int, list[TaskRef]] = {}
         for group, row in np.ndindex(stage.groups, stage.chunk_rows):
-            turn = written.setdefault(self.turns.turn(stage, group, row), [])
-            turn += self._add_row(stage, chunks, group, row, begin)
-        for turn, keys in written.items():
-            placed = self.key(f"placed{stage.index}", turn)
-            references = [TaskRef(key) for key in keys]
-            self.placed.append(self.add(placed, placed_task, *references))
+            self._add_row(stage, chunks, group, row, begin)
+            turn = self.turns.turn(stage, group, row)
+            turns.setdefault(turn, []).append(TaskRef(self.placed[-1]))
+        for number, placed in turns.items():
+            if len(placed) > 1:
+                self.add(self.turn_key(stage.index, number), turn_task, *placed)
+
+    def turn_key(self, number: int, turn: int) -> Key:
+        """Name the task after which a turn of a stage is placed."""
+        stage = self.plan.stages[number]
+        if stage.groups > 1 and self.turns.together:
+            return self.key(f"turn{number}", turn)
+        return self.key(f"placed{number}", *divmod(turn, stage.chunk_rows))
 
     def _add_cuts(
         self,
@@ -358,7 +374,8 @@ class GraphBuilder:
         index: tuple[int, int, int],
     ) -> None:
         stage = task.stage
-        references, assembly = [], []
+        references: list[TaskRef] = []
+        assembly: list[tuple[Slices, int | Slices]] = []
         for number, piece in enumerate(pieces):
             cut = thin.get((piece.block, _hashable(piece.inside)))
             if cut is not None:
@@ -396,7 +413,7 @@ class GraphBuilder:
     def gate(self, stage: Stage, group: int, row: int, col: int) -> list[TaskRef]:
         """Give what a chunk waits for."""
         waits = self.turns.waits_for(stage, group, row, col)
-        keys = [self.key(f"placed{number}", turn) for number, turn in waits]
+        keys = [self.turn_key(*each) for each in waits]
         return [TaskRef(key) for key in keys or [self.key("begin")]]
 
     def _add_row(
@@ -406,7 +423,7 @@ class GraphBuilder:
         group: int,
         row: int,
         begin: Key,
-    ) -> list[Key]:
+    ) -> None:
         """Add sizes, positions and placement of a row of chunks."""
         number = stage.index
         parts = []
@@ -438,8 +455,11 @@ class GraphBuilder:
             )
             for col in range(stage.chunk_cols)
         ]
+        placed = self.key(f"placed{number}", group, row)
         self.placements.append(placement)
-        return written
+        self.placed.append(
+            self.add(placed, placed_task, *[TaskRef(key) for key in written])
+        )
 
 
 def _hashable(part: Slices) -> tuple[int, ...]:
@@ -525,7 +545,10 @@ def build(
     source = convert_legacy_graph(dict(array.__dask_graph__()))
     _gate_source(source, array.name, plan, builder)
     graph = HighLevelGraph(
-        {array.name: MaterializedLayer(source), final: MaterializedLayer(builder.tasks)},
+        {
+            array.name: MaterializedLayer(source),
+            final: MaterializedLayer(builder.tasks),
+        },
         {array.name: set(), final: {array.name}},
     )
     return Delayed(final, graph, layer=final)
@@ -550,8 +573,10 @@ def worker_threads() -> int:
     """Count the threads that would compute on the scheduler configured now."""
     client = _client()
     if client is not None:
-        return max(1, sum(client.nthreads().values()))
-    return int(dask.config.get("num_workers", None) or dask.system.CPU_COUNT)
+        workers: dict[str, int] = client.nthreads()
+        return max(1, sum(workers.values()))
+    threads: int = dask.config.get("num_workers", None) or dask.system.CPU_COUNT
+    return threads
 
 
 def make_lock(lock: Any, token: str) -> Any:  # noqa: ANN401 - anything with the context protocol

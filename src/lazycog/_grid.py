@@ -238,7 +238,9 @@ class Stage:
         need = [own[-1]]
         for step in range(len(sizes) - 2, -1, -1):
             wanted = source_span(need[0], sizes[step], sizes[step + 1])
-            start = min(own[step].start, wanted.start) if len(wanted) else own[step].start
+            start = (
+                min(own[step].start, wanted.start) if len(wanted) else own[step].start
+            )
             need.insert(0, Span(start, own[step].stop))
         return AxisChunk(tuple(own), tuple(need))
 
@@ -250,13 +252,18 @@ class Stage:
 
 
 def plan_stages(
-    levels: tuple[Level, ...], *, count: int, band_group: int, chunk_size: int, depth: int
+    levels: tuple[Level, ...],
+    *,
+    count: int,
+    band_group: int,
+    chunk_size: int,
+    depth: int,
 ) -> tuple[Stage, ...]:
     """Split the levels into stages of at most ``depth + 1`` levels.
 
     A stage goes on to the next level only where each target pixel is made from exactly
-    two by two: at an odd size the windows drift across the edges of chunks, so the tiles
-    of that level are made in a stage of their own.
+    two by two: at an odd size the windows drift across the edges of chunks, so the
+    tiles of that level are made in a stage of their own.
 
     Parameters
     ----------
@@ -289,7 +296,12 @@ def plan_stages(
         handed_up = levels[stop] if stop < len(levels) else None
         stages.append(
             Stage(
-                len(stages), chunk_size, levels[start:stop], handed_up, band_group, count
+                len(stages),
+                chunk_size,
+                levels[start:stop],
+                handed_up,
+                band_group,
+                count,
             )
         )
         start = stop

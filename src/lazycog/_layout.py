@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from lazycog._encode import FRAME_BYTES
-from lazycog._georef import BandInfo, DescriptiveEntries
 from lazycog._plan import LEADER_BYTES
 from lazycog._statistics import BandStatistics, merge
 from lazycog._tiff import (
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lazycog._encode import Summary
+    from lazycog._georef import BandInfo, DescriptiveEntries
     from lazycog._grid import Level, Stage
     from lazycog._plan import CogPlan
 
@@ -266,9 +266,8 @@ def assemble(plan: CogPlan, placements: Sequence[RowPlacement]) -> FileLayout:
             )
     if layout is None:
         layout = _assemble(plan, sizes, entries, Format(big=True))
-    if layout is None:  # 64-bit offsets hold every file
-        raise AssertionError(plan)
-    return replace(layout, statistics=statistics)
+    # 64-bit offsets hold every file, so there is one
+    return replace(cast("FileLayout", layout), statistics=statistics)
 
 
 def _tile_sizes(
@@ -560,9 +559,7 @@ def _structural(plan: CogPlan, level: Level) -> list[Entry]:
         Entry.of(Tag.PLANAR_CONFIG, short, [planar]),
         Entry.short_or_long(Tag.TILE_WIDTH, level.tile_size),
         Entry.short_or_long(Tag.TILE_LENGTH, level.tile_size),
-        Entry.of(
-            Tag.SAMPLE_FORMAT, short, [SAMPLE_FORMATS[dtype.kind]] * plan.count
-        ),
+        Entry.of(Tag.SAMPLE_FORMAT, short, [SAMPLE_FORMATS[dtype.kind]] * plan.count),
     ]
     if level.index:
         entries.insert(

@@ -140,7 +140,9 @@ class CogOptions:
         for name in ("tags", "storage_options"):
             given = getattr(self, name)
             if given is not None and not isinstance(given, Mapping):
-                raise OptionError(f"{name}={given!r}: give a mapping of names to values")
+                raise OptionError(
+                    f"{name}={given!r}: give a mapping of names to values"
+                )
         if not (self.lock is None or isinstance(self.lock, bool)) and not (
             hasattr(self.lock, "__enter__") and hasattr(self.lock, "__exit__")
         ):
@@ -319,16 +321,16 @@ def _whole(key: str, value: object) -> int:
     try:
         return int(str(value))
     except ValueError:
-        raise OptionError(
-            f"profile {key}={value!r}: give a whole number"
-        ) from None
+        raise OptionError(f"profile {key}={value!r}: give a whole number") from None
 
 
 def _named(names: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a converter
     def convert(key: str, value: object) -> object:
         upper = str(value).upper()
         if upper not in names:
-            raise OptionError(f"profile {key}={value!r}: give one of {', '.join(names)}")
+            raise OptionError(
+                f"profile {key}={value!r}: give one of {', '.join(names)}"
+            )
         return names[upper]
 
     return convert

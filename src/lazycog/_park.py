@@ -55,7 +55,9 @@ class EncodedBytes:
     The file goes when the object does, so nothing else may name it.
     """
 
-    def __init__(self, data: NDArray[np.uint8] | None, path: Path | None, size: int):
+    def __init__(
+        self, data: NDArray[np.uint8] | None, path: Path | None, size: int
+    ) -> None:
         self._data = data
         self._path = path
         self._size = size

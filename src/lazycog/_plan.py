@@ -44,7 +44,7 @@ MAX_PIXEL_BANDS = 4
 MAX_TILE_BYTES = 2**31 - 1
 """Tiles from 2 GiB on are refused by libtiff."""
 BASE_BYTES = 300 * 2**20
-"""A Python process with NumPy, Dask, GDAL, Numba and imagecodecs loaded, as measured."""
+"""A process with NumPy, Dask, GDAL, Numba and imagecodecs loaded, as measured."""
 FULL_RESOLUTION_ALIGNMENT = 4096
 """Level 0 starts at a multiple of it, so that a file system can put the header in
 front of it without rewriting it (FALLOC_FL_INSERT_RANGE wants whole blocks)."""
@@ -129,6 +129,8 @@ class CogPlan:
     stages: tuple[Stage, ...]
     bigtiff: bool | None
     """True or False when forced or certain, None when the real size decides."""
+    source_chunk: tuple[int, int, int]
+    """Largest chunk of the source (band, row, col)."""
     alignment: int
     """Start of the full resolution is a multiple of it."""
 
@@ -154,7 +156,7 @@ class CogPlan:
         return planes, level.tile_rows, level.tile_cols, per_position
 
     def tile_count(self, level: Level) -> int:
-        """Number of tiles of a level, over all bands."""
+        """Count the tiles of a level, over all bands."""
         return math.prod(self.entry_shape(level))
 
     @property
@@ -223,11 +225,15 @@ class CogPlan:
         bound) and the buffers of one tile.
         """
         encoded = self.chunk_bytes * 4 / 3 * self.encoding.codec.expansion
-        return int(self.chunk_bytes * (3 + 1 / 3) + encoded + 2 * self.tile_bytes(self.levels[0]))
+        return int(
+            self.chunk_bytes * (3 + 1 / 3)
+            + encoded
+            + 2 * self.tile_bytes(self.levels[0])
+        )
 
     @property
     def waiting_bytes(self) -> int:
-        """Raw bytes that wait: handed-up pixels, and at odd sizes neighbouring chunks."""
+        """Raw bytes that wait: handed-up pixels, and neighbours at odd sizes."""
         waiting = 0
         for stage in self.stages[1:]:
             level = stage.levels[0]
@@ -254,7 +260,32 @@ class CogPlan:
         stage = self.stages[0]
         rows = min(stage.chunk_rows, 2) * stage.chunk_cols * stage.groups
         held = min(HELD_BYTES, int(1.4 * rows * self.chunk_bytes))
-        return BASE_BYTES + threads * self.task_bytes + held + self.waiting_bytes
+        waiting = self.waiting_bytes + self.regroup_bytes
+        return BASE_BYTES + threads * self.task_bytes + held + waiting
+
+    @property
+    def regroup_bytes(self) -> int:
+        """Raw bytes of source chunks that are in memory beyond the chunk they make.
+
+        Whole chunks of the source meet in a chunk of the plan; where their rows do not
+        end together, a row of the source waits for the next row of chunks.
+        """
+        stage = self.stages[0]
+        itemsize = np.dtype(self.source_dtype).itemsize
+        sides = (
+            (stage.band_group, self.count),
+            (stage.chunk_size, self.height),
+            (stage.chunk_size, self.width),
+        )
+        met = [
+            min(whole, ceil_div(min(side, whole), own) * own)
+            for own, (side, whole) in zip(self.source_chunk, sides, strict=True)
+        ]
+        extra = max(0, math.prod(met) * itemsize - self.chunk_bytes)
+        rows = self.source_chunk[1]
+        if stage.chunk_rows > 1 and stage.chunk_size % rows:
+            extra += met[0] * min(rows, self.height) * self.width * itemsize
+        return extra
 
     @property
     def header_bytes(self) -> int:
@@ -279,7 +310,7 @@ class CogPlan:
 
     @property
     def min_bytes(self) -> int:
-        """Lower bound of the file size: exact for uncompressed tiles, else the index."""
+        """Lower bound of the file size: its tiles if uncompressed, else the index."""
         plain = self.encoding.codec.function is None
         index = LEADER_BYTES + TRAILER_BYTES + 8
         return sum(
@@ -303,7 +334,7 @@ class CogPlan:
         return _views.plan_text(self)
 
     def _repr_html_(self) -> str:
-        """The same for a notebook, with a picture of the pyramid."""
+        """Say the same for a notebook, with a picture of the pyramid."""
         from lazycog import _views  # noqa: PLC0415 - only when shown
 
         return _views.plan_html(self)
@@ -314,7 +345,10 @@ SUMMARY_GROUP = 32
 
 
 def plan_cog(
-    description: Description, size: tuple[int, int], options: CogOptions
+    description: Description,
+    size: tuple[int, int],
+    options: CogOptions,
+    source_chunk: tuple[int, int, int] | None = None,
 ) -> CogPlan:
     """Take every decision about a write.
 
@@ -326,6 +360,8 @@ def plan_cog(
         Height and width in pixels.
     options : CogOptions
         What the caller chose.
+    source_chunk : (int, int, int) or None
+        Largest chunk of the source (band, row, col), None when it is in memory.
 
     Returns
     -------
@@ -365,6 +401,8 @@ def plan_cog(
             depth=depth,
         ),
         bigtiff=None if options.bigtiff == "auto" else options.bigtiff,
+        source_chunk=source_chunk
+        or (band_group, tile_size << depth, tile_size << depth),
         alignment=FULL_RESOLUTION_ALIGNMENT,
     )
     largest = max(map(plan.tile_bytes, levels))
@@ -448,9 +486,7 @@ def _encoding(
     )
 
 
-def _predictor(
-    options: CogOptions, chosen: Codec, dtype: str, interleave: str
-) -> int:
+def _predictor(options: CogOptions, chosen: Codec, dtype: str, interleave: str) -> int:
     kind = np.dtype(dtype).kind
     if options.predictor == "auto":
         if not chosen.has_predictor or kind == "c":

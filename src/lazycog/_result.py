@@ -61,7 +61,7 @@ class CogResult:
         return _views.result_text(self)
 
     def _repr_html_(self) -> str:
-        """The same for a notebook, with a small picture."""
+        """Say the same for a notebook, with a small picture."""
         from lazycog import _views  # noqa: PLC0415 - only when shown
 
         return _views.result_html(self)

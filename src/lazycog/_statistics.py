@@ -1,7 +1,7 @@
 """Exact statistics of bands, gathered tile by tile and merged in a fixed order.
 
-The partition is the tile grid, never the chunks, so that floating-point sums come out the
-same for any chunking and any order of tasks.
+The partition is the tile grid, never the chunks, so that floating-point sums come out
+the same for any chunking and any order of tasks.
 """
 
 from __future__ import annotations

@@ -78,6 +78,6 @@ def _interleave_differences(
                 tile[y, x, band] = value - previous
                 previous = value
             if width < tile.shape[1]:
-                tile[y, width, band] = zero - previous
+                tile[y, width, band] = zero - previous  # type: ignore[operator] # numba: numbers
         tile[y, width + 1 :, :] = zero
     tile[height:, :, :] = zero

@@ -2,8 +2,8 @@
 
 Positions in the file are prefix sums, so encoded tiles wait for the rows above. Dask
 orders tasks by its own rules, and may encode a whole scene before it places the first
-row, or leave the small levels for last and keep all pixels handed up. So chunks wait for
-earlier turns to be placed: memory then holds about one row, whatever the scene.
+row, or leave the small levels for last and keep all pixels handed up. So chunks wait
+for earlier turns to be placed: memory then holds about one row, whatever the scene.
 """
 
 from __future__ import annotations

@@ -37,7 +37,9 @@ class Raster:
 
 def plan(raster: Raster, options: CogOptions) -> CogPlan:
     """Take every decision about a write; compute nothing."""
-    return plan_cog(raster.description, raster.size, options)
+    chunks = getattr(raster.pixels, "chunks", None)
+    source_chunk = tuple(map(max, chunks)) if chunks else None
+    return plan_cog(raster.description, raster.size, options, source_chunk)
 
 
 def write(

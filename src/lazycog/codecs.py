@@ -65,7 +65,9 @@ class Codec:
             out[: len(tile)] = tile.data
             return len(tile)
         encoder = getattr(importlib.import_module("imagecodecs"), self.function)
-        effort = {} if self.default_level is None else {"level": level or self.default_level}
+        effort = (
+            {} if self.default_level is None else {"level": level or self.default_level}
+        )
         return len(encoder(tile, out=out, **effort))
 
 

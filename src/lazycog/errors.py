@@ -2,7 +2,7 @@
 
 * CogError
   + InputError (ValueError)         fix the raster: dims, dtype, CRS, coordinates
-  + OptionError (ValueError)        fix the call: an option, its value, or two that clash
+  + OptionError (ValueError)        fix the call: an option or two that clash
   + MissingExtraError (ImportError) install an optional dependency
   + CapacityError                   change the plan or the machine: classic TIFF, memory
   + TileEncodeError                 a codec refused a tile

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from affine import Affine
+
 from oracles import gdal_cog, raster, write
 
 NORTH_UP = Affine(30.0, 0.0, 500000.0, 0.0, -30.0, 4000000.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from oracles import gdal_cog, gdal_levels, raster, write
 
 SIZES = [(512, 512), (511, 509), (600, 601), (1000, 1), (1, 1), (4097, 2049)]

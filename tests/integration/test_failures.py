@@ -339,7 +339,7 @@ def test_tiles_that_were_lost(path, unharmed, monkeypatch):
 
     monkeypatch.setattr(LocalSink, "write", lambda *_: None)
 
-    with pytest.raises(SinkError, match=r"holds 0 of \d+ bytes.*is the folder shared"):
+    with pytest.raises(SinkError, match=r"has 0 of \d+ bytes.*is the folder shared"):
         lazycog.to_cog(scene(), path, **OPTIONS)
 
     unharmed()

@@ -65,7 +65,7 @@ SCRIPT = """
             if {cluster}:
                 from distributed import Client, LocalCluster
                 cluster = stack.enter_context(LocalCluster(
-                    n_workers=2, threads_per_worker=1, dashboard_address=None))
+                    n_workers=2, threads_per_worker=1, dashboard_address=":0"))
                 stack.enter_context(Client(cluster))
             else:
                 stack.enter_context(dask.config.set(num_workers=2))

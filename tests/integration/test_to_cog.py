@@ -12,6 +12,9 @@ import rasterio
 import rioxarray
 import xarray as xr
 from affine import Affine
+from rio_cogeo import cog_validate
+
+import lazycog
 from oracles import (
     TRANSFORM,
     async_geotiff_levels,
@@ -20,9 +23,6 @@ from oracles import (
     tifffile_levels,
     write,
 )
-from rio_cogeo import cog_validate
-
-import lazycog
 
 GDAL_HAS_HALF = "float16" in rasterio.dtypes.dtype_fwd.values()
 REAL_DTYPES = [
@@ -51,9 +51,9 @@ def _random(shape, dtype, seed=5):
     if kind == "f":
         return generator.normal(0, 100, shape).astype(dtype)
     if kind == "c":
-        return (generator.normal(size=shape) + 1j * generator.normal(size=shape)).astype(
-            dtype
-        )
+        return (
+            generator.normal(size=shape) + 1j * generator.normal(size=shape)
+        ).astype(dtype)
     info = np.iinfo(dtype)
     return generator.integers(info.min, info.max, shape, dtype=dtype, endpoint=True)
 
@@ -89,7 +89,9 @@ def test_every_level_is_the_same_for_all_readers(tmp_path, interleave):
     pixels = _random((3, 600, 700), "uint16")
     path = tmp_path / "cog.tif"
 
-    write(raster(pixels), path, interleave=interleave, blocksize=128, compress="deflate")
+    write(
+        raster(pixels), path, interleave=interleave, blocksize=128, compress="deflate"
+    )
 
     levels = gdal_levels(path)
     assert [level.shape[1:] for level in levels] == [
@@ -240,7 +242,9 @@ def test_metadata_of_a_dataarray_arrives(tmp_path):
 
 def test_variables_of_a_dataset_become_named_bands(tmp_path):
     """Each variable keeps its own scale, offset and unit."""
-    pixels = {name: _random((40, 50), "uint16", seed) for seed, name in enumerate("abc")}
+    pixels = {
+        name: _random((40, 50), "uint16", seed) for seed, name in enumerate("abc")
+    }
     dataset = xr.Dataset({name: (("y", "x"), each) for name, each in pixels.items()})
     dataset["b"].attrs |= {"units": "K", "scale_factor": 0.01}
     dataset = dataset.rio.write_crs("EPSG:3857").rio.write_transform(TRANSFORM)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracles import gdal_levels, raster, write
 
 import lazycog
+from oracles import gdal_levels, raster, write
 
 HEIGHT, WIDTH = 1061, 2087
 CHUNKINGS = {
@@ -176,9 +176,7 @@ def test_any_size_and_chunking_round_trips(tmp_path, data):
     }
     pixels = _pixels((count, height, width), seed=height * width)
     write(raster(pixels), tmp_path / "whole.tif", **options)
-    write(
-        raster(da.from_array(pixels, chunks=chunks)), tmp_path / "cut.tif", **options
-    )
+    write(raster(da.from_array(pixels, chunks=chunks)), tmp_path / "cut.tif", **options)
 
     report = lazycog.validate(tmp_path / "cut.tif")
 

@@ -140,7 +140,7 @@ def test_message_that_comes_twice_or_late_is_ignored():
 def test_workers_of_a_cluster_tell_the_client(tmp_path, recorder):
     distributed = pytest.importorskip("distributed")
     cluster = distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"
     )
 
     with cluster, distributed.Client(cluster):

@@ -59,7 +59,9 @@ class LocalSink:
     overwrite: bool = True
 
     @classmethod
-    def of(cls, destination: str | os.PathLike[str], token: str, *, overwrite: bool) -> LocalSink:
+    def of(
+        cls, destination: str | os.PathLike[str], token: str, *, overwrite: bool
+    ) -> LocalSink:
         """Resolve a path and refuse one that cannot be written.
 
         Parameters
@@ -94,7 +96,8 @@ class LocalSink:
         folder = path.parent
         if not folder.is_dir():
             raise SinkError(
-                errno.ENOENT, "the destination's folder does not exist; make it first",
+                errno.ENOENT,
+                "the destination's folder does not exist; make it first",
                 str(folder),
             )
         if path.is_dir():
@@ -199,7 +202,7 @@ class LocalSink:
                 if found != each.length:
                     raise SinkError(
                         errno.EIO,
-                        f"level {each.section[0]} holds {found} of {each.length} bytes: "
+                        f"level {each.section[0]} has {found} of {each.length} bytes: "
                         "a worker's writes were lost; is the folder shared by all "
                         "workers?",
                         str(self.folder),
@@ -245,7 +248,7 @@ class LocalSink:
             os.replace(result, self.path)  # noqa: PTH105 - the pair of os.link
         else:
             try:
-                os.link(result, self.path)  # noqa: PTH200 - fails when it exists
+                os.link(result, self.path)
             except FileExistsError as error:
                 raise self._exists() from error
         with _opened(Path(self.path).parent, os.O_RDONLY) as folder:
