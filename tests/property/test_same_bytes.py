@@ -183,3 +183,41 @@ def test_any_size_and_chunking_round_trips(tmp_path, data):
     assert report.ok, report.errors
     assert (tmp_path / "cut.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
     np.testing.assert_array_equal(gdal_levels(tmp_path / "cut.tif")[0], pixels)
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("statistics", [True, False])
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
+@pytest.mark.parametrize("chunks", CHUNKINGS.values(), ids=CHUNKINGS.keys())
+def test_every_local_scheduler_and_width(
+    tmp_path, pixels, expected, chunks, scheduler, workers, statistics
+):
+    """All chunkings on all schedulers of this process, with 1, 2 and 4 workers."""
+    name = "default" if statistics else "without statistics"
+    with dask.config.set(scheduler=scheduler, num_workers=workers):
+        found = _written(pixels, chunks, tmp_path / "cog.tif", **OPTIONS[name])
+
+    assert found == expected[name]
+
+
+@pytest.mark.large
+@pytest.mark.distributed
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_every_cluster_width(tmp_path, pixels, expected, threads):
+    """All chunkings on two worker processes of 1, 2 and 4 threads."""
+    from distributed import Client
+
+    with Client(
+        n_workers=2,
+        threads_per_worker=threads,
+        dashboard_address=":0",
+        set_as_default=False,
+    ) as client:
+        for chunks in CHUNKINGS.values():
+            for name in ("default", "without statistics"):
+                with client.as_current():
+                    found = _written(
+                        pixels, chunks, tmp_path / "cog.tif", **OPTIONS[name]
+                    )
+                assert found == expected[name]

@@ -1,0 +1,62 @@
+"""Peak memory: within the plan, and the same for a scene of twice the rows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import resource, sys
+import dask, dask.array as da, numpy as np, xarray as xr
+import lazycog
+
+def make(block_info=None):
+    where = block_info[None]["array-location"]
+    shape = tuple(stop - start for start, stop in where)
+    noise = np.random.default_rng(sum(start for start, _ in where))
+    y = np.arange(*where[1])[:, None]
+    return (noise.integers(0, 64, shape) + 20 * (y % 50)).astype("uint16")
+
+rows, cols = int(sys.argv[1]), int(sys.argv[2])
+chunks = ((4,), (2048,) * (rows // 2048), (2048,) * (cols // 2048))
+empty = np.empty((0, 0, 0), "uint16")
+pixels = da.map_blocks(make, dtype="uint16", chunks=chunks, meta=empty)
+scene = xr.DataArray(pixels, dims=("band", "y", "x"))
+with dask.config.set(scheduler="threads", num_workers=2):
+    promised = scene.geo.plan(level=1).peak_bytes(2)
+    scene.geo.to_cog(sys.argv[3], level=1, progress=False)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(peak, promised)
+"""
+
+
+def _peak(path, rows, cols):
+    """Give the measured and the promised peak of a write in a process of its own."""
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(rows), str(cols), str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    peak, promised = map(int, run.stdout.split())
+    return peak, promised
+
+
+def test_peak_is_within_the_plan(tmp_path):
+    """Half a gigabyte of pixels on two threads."""
+    peak, promised = _peak(tmp_path / "cog.tif", 8192, 8192)
+
+    assert peak <= promised
+
+
+@pytest.mark.large
+def test_peak_does_not_grow_with_the_scene(tmp_path):
+    """2.1 GB and 4.3 GB of pixels take the same memory, under 900 MB."""
+    peaks = [_peak(tmp_path / "cog.tif", rows, 16384) for rows in (16384, 32768)]
+
+    for peak, promised in peaks:
+        assert peak <= promised
+    assert peaks[0][0] < 900e6
+    assert peaks[1][0] <= 1.05 * peaks[0][0]
