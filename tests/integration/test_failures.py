@@ -345,6 +345,24 @@ def test_tiles_that_were_lost(path, unharmed, monkeypatch):
     unharmed()
 
 
+@pytest.mark.parametrize("scheduler", IN_PROCESS, indirect=True)
+def test_the_folder_is_made_by_the_caller(scheduler, path, monkeypatch):
+    """A task that made it might run after the abort, and nobody would remove it."""
+    from lazycog.sinks.local import LocalSink
+
+    original, makers = LocalSink.begin, []
+
+    def begin(*args):
+        makers.append(threading.current_thread())
+        original(*args)
+
+    monkeypatch.setattr(LocalSink, "begin", begin)
+
+    lazycog.to_cog(scene(), path, **OPTIONS)
+
+    assert makers == [threading.main_thread()], scheduler
+
+
 class Running:
     """A chunk that is still being computed while another one raises."""
 

@@ -177,6 +177,23 @@ def test_an_abort_outlasts_tasks_that_still_park(path, sink, monkeypatch):
     assert not list(path.parent.iterdir())
 
 
+def test_tiles_that_are_freed_while_the_folder_is_removed(path, sink, monkeypatch):
+    """The file is there by then, so this is no failure."""
+    original = shutil.rmtree
+
+    def interrupted(folder, *, ignore_errors=False):
+        if not ignore_errors:
+            raise FileNotFoundError(errno.ENOENT, "freed meanwhile")
+        original(folder, ignore_errors=True)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+
+    sink.commit(HEADER, PLACED, SIZE)
+
+    assert path.read_bytes() == WHOLE
+    assert [each.name for each in path.parent.iterdir()] == ["cog.tif"]
+
+
 @pytest.mark.parametrize(
     "action",
     [

@@ -209,10 +209,14 @@ class LocalSink:
                     )
             result = self._assemble(header, placed, size)
             self._publish(result)
-            shutil.rmtree(self.folder)
+        self._clear()
 
     def abort(self) -> None:
         """Remove everything of this write; the destination was never touched."""
+        self._clear()
+
+    def _clear(self) -> None:
+        """Remove the temporary folder, while workers may still park or free tiles."""
         for _ in range(ABORT_ATTEMPTS):
             shutil.rmtree(self.folder, ignore_errors=True)
             if not self.folder.exists():
