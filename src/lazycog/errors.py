@@ -7,7 +7,6 @@
   + CapacityError                   change the plan or the machine: classic TIFF, memory
   + TileEncodeError                 a codec refused a tile
   + SourceChangedError              the source gave other pixels on a second run
-  + SourceReadError                 the source raised while a chunk was computed
   + SinkError (OSError)             retry, or mend the destination
     - DestinationExistsError (FileExistsError)
 
@@ -60,10 +59,6 @@ class TileEncodeError(CogError):
 
 class SourceChangedError(CogError):
     """A chunk was computed twice and gave different pixels."""
-
-
-class SourceReadError(CogError):
-    """The source raised while one of its chunks was computed."""
 
 
 class SinkError(CogError, OSError):

@@ -21,7 +21,6 @@ PARENTS = {
     "CapacityError": (errors.CogError,),
     "TileEncodeError": (errors.CogError,),
     "SourceChangedError": (errors.CogError,),
-    "SourceReadError": (errors.CogError,),
     "SinkError": (errors.CogError, OSError),
     "DestinationExistsError": (errors.SinkError, FileExistsError),
     "CogWarning": (UserWarning,),
