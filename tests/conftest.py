@@ -10,6 +10,16 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def untouched_dask_config():
+    """No file of tests may leave a scheduler to the next."""
+    import dask
+
+    before = dask.config.get("scheduler", None)
+    yield
+    assert dask.config.get("scheduler", None) == before
+
+
 @pytest.fixture(scope="session")
 def cluster():
     """A client of two worker processes."""

@@ -87,7 +87,7 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 def describe(
     description: Description,
     *,
-    overview_resampling: str = "nearest",
+    overview_resampling: str | None = "nearest",
     tile_interleave: bool = False,
 ) -> DescriptiveEntries:
     """Let GDAL encode the description of a raster.
@@ -96,8 +96,8 @@ def describe(
     ----------
     description : Description
         What to encode.
-    overview_resampling : str
-        Kernel of the overviews; GDAL 3.12 and later records it.
+    overview_resampling : str or None
+        Kernel of the overviews, None without overviews; GDAL 3.12 and later records it.
     tile_interleave : bool
         Say in GDAL_METADATA that tiles are interleaved by band.
 
@@ -124,14 +124,14 @@ def describe(
     image = _descriptive(tiff.ifds[0])
     if tile_interleave:
         image = _with_tile_interleave(image)
-    overview = _descriptive(tiff.ifds[1])
+    overview = _descriptive(tiff.ifds[1]) if overview_resampling else ()
     if all(each.tag != Tag.GDAL_NODATA for each in overview):
         # GDAL forgets it for 64-bit integers, and a reader of one level needs it
         overview += tuple(each for each in image if each.tag == Tag.GDAL_NODATA)
     return DescriptiveEntries(image, overview)
 
 
-def _tiny_cog(description: Description, overview_resampling: str) -> bytes:
+def _tiny_cog(description: Description, overview_resampling: str | None) -> bytes:
     """Write a 2 x 2 raster with one overview through GDAL."""
     import rasterio.crs  # noqa: PLC0415
     import rasterio.shutil  # noqa: PLC0415
@@ -139,6 +139,10 @@ def _tiny_cog(description: Description, overview_resampling: str) -> bytes:
     from rasterio.errors import NotGeoreferencedWarning  # noqa: PLC0415
     from rasterio.io import MemoryFile  # noqa: PLC0415
 
+    overviews: dict[str, Any] = {"OVERVIEWS": "NONE"}
+    if overview_resampling:
+        kernel = overview_resampling.upper()
+        overviews = {"OVERVIEW_COUNT": 1, "OVERVIEW_RESAMPLING": kernel}
     profile: dict[str, Any] = {
         "driver": "GTiff",
         "height": 2,
@@ -165,8 +169,7 @@ def _tiny_cog(description: Description, overview_resampling: str) -> bytes:
                     driver="COG",
                     COMPRESS="NONE",
                     BLOCKSIZE=128,
-                    OVERVIEW_COUNT=1,
-                    OVERVIEW_RESAMPLING=overview_resampling.upper(),
+                    **overviews,
                 )
             return bytes(target.getbuffer())
 

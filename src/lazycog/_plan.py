@@ -323,7 +323,7 @@ class CogPlan:
         description = self.description
         return describe(
             description,
-            overview_resampling=self.encoding.resampling,
+            overview_resampling=self.encoding.resampling if self.levels[1:] else None,
             tile_interleave=self.encoding.interleave == "tile",
         )
 
