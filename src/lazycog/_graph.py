@@ -315,7 +315,8 @@ class GraphBuilder:
             for col in range(stage.chunk_cols)
         }
         pieces = {index: chunk_pieces(grid, task) for index, task in chunks.items()}
-        thin = self._add_cuts(stage, grid, pieces)
+        # what a stage hands up is small enough to go whole to each chunk that it meets
+        thin = {} if stage.index else self._add_cuts(stage, grid, pieces)
         for index, task in chunks.items():
             self._add_encode(task, grid, pieces[index], thin, index)
         turns: dict[int, list[TaskRef]] = {}
@@ -340,17 +341,14 @@ class GraphBuilder:
         grid: Grid,
         pieces: dict[tuple[int, int, int], list[Piece]],
     ) -> dict[tuple[tuple[int, int, int], tuple[int, ...]], tuple[Key, int]]:
-        """Add one task per block for all its thin parts."""
+        """Add one task per chunk of the source for all its thin parts."""
         parts: dict[tuple[int, int, int], dict[tuple[int, ...], Slices]] = {}
-        first_use: dict[tuple[int, int, int], tuple[int, int, int]] = {}
         for index, own in pieces.items():
             for each in own:
-                first_use.setdefault(each.block, index)
+                self.first_use.setdefault(each.block, index)
                 if each.volume * THIN <= math.prod(grid.shape(each.block)):
                     inside = parts.setdefault(each.block, {})
                     inside[_hashable(each.inside)] = each.inside
-        if stage.index == 0:
-            self.first_use = first_use
         found = {}
         for block, inside in parts.items():
             key = self.key(f"cut{stage.index}", *block)
@@ -359,7 +357,7 @@ class GraphBuilder:
                 cut_task,
                 TaskRef(grid.names(block)),
                 tuple(inside.values()),
-                List(*self.gate(stage, *first_use[block])),
+                List(*self.gate(stage, *self.first_use[block])),
             )
             for number, part in enumerate(inside):
                 found[block, part] = (key, number)
@@ -383,7 +381,8 @@ class GraphBuilder:
                 assembly.append((piece.target, cut[1]))
                 continue
             name, inside = grid.names(piece.block), piece.inside
-            if piece.volume * MOSTLY < math.prod(grid.shape(piece.block)):
+            block_volume = math.prod(grid.shape(piece.block))
+            if not stage.index and piece.volume * MOSTLY < block_volume:
                 name = self.add(
                     self.key(f"part{stage.index}", *index, number),
                     part_task,

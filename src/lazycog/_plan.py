@@ -195,16 +195,12 @@ class CogPlan:
         A source whose chunks do not fit the plan's adds the tasks that regroup it.
         """
         tasks = 2
-        blocks = self.stages[0].chunk_count
-        drifted = False
         for stage in self.stages:
             rows = stage.groups * stage.chunk_rows
             tasks += 3 * stage.chunk_count
-            tasks += rows * (2 + ceil_div(stage.chunk_cols, SUMMARY_GROUP))
-            if drifted or any(stage.halo(axis) for axis in (0, 1)):
-                tasks += blocks
-            blocks = stage.chunk_count
-            drifted = any(side % 2 for side in stage.levels[-1].size)
+            tasks += rows * (3 + ceil_div(stage.chunk_cols, SUMMARY_GROUP))
+        if self.has_halo:
+            tasks += self.stages[0].chunk_count
         return tasks
 
     @property

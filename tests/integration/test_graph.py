@@ -38,14 +38,15 @@ def test_tasks_per_chunk_are_few(tmp_path, monkeypatch, size):
 
 
 @pytest.mark.parametrize("size", [(16385, 16385), (10980, 10980)], ids=str)
-def test_odd_sizes_cost_at_most_one_more_cut(tmp_path, monkeypatch, size):
+def test_odd_sizes_cost_one_cut_per_chunk_of_the_source(tmp_path, monkeypatch, size):
     """Neighbours' strips are cut once per block."""
     monkeypatch.chdir(tmp_path)
 
     plan, own, _ = _tasks(size)
 
     rows = sum(stage.groups * stage.chunk_rows for stage in plan.stages)
-    assert len(own) <= 5 * plan.chunk_count + 4 * rows + 2
+    assert len(own) <= 4 * plan.chunk_count + 4 * rows + 2
+    assert len(own) <= plan.task_count
 
 
 def test_tile_size_does_not_change_the_number_of_tasks(tmp_path, monkeypatch):
