@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import mmap
 import struct
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from lazycog import resample
+from lazycog import codecs, resample
 from lazycog._grid import is_stalled
 from lazycog._park import EncodedBytes, return_free_memory
-from lazycog._plan import LEADER_BYTES, TRAILER_BYTES
+from lazycog._plan import LEADER_BYTES, TRAILER_BYTES, mask_bound
+from lazycog._quantise import quantise
 from lazycog._statistics import tile_partials
-from lazycog._tiles import cut_tile
+from lazycog._tiles import cut_mask_tile, cut_tile
 from lazycog.errors import InputError, TileEncodeError
 
 if TYPE_CHECKING:
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lazycog._grid import AxisChunk, Span, Stage
-    from lazycog._plan import Encoding
+    from lazycog._encoding import Encoding
+    from lazycog._grid import AxisChunk, Level, Span, Stage
 
 FRAME_BYTES = LEADER_BYTES + TRAILER_BYTES
 """What a tile takes in the file beyond its byte count."""
@@ -102,6 +105,11 @@ class ChunkTask:
         return self.stage.bands(self.group)
 
     @property
+    def image_bands(self) -> int:
+        """Number of bands of the image in the chunk, its mask not among them."""
+        return self.encoding.count if self.encoding.masked else len(self.bands)
+
+    @property
     def axes(self) -> tuple[AxisChunk, AxisChunk]:
         """What the chunk owns and needs, rows and columns."""
         return self.stage.axis_chunk(0, self.row), self.stage.axis_chunk(1, self.col)
@@ -142,7 +150,7 @@ def encode_chunk(
     for step, level in enumerate(stage.levels):
         own = pixels[:, rows.own_slice(step), cols.own_slice(step)]
         if level.index == 0 and encoding.statistics:
-            partials = tile_partials(own, level.tile_size, encoding.nodata)
+            partials = _statistics(encoding, own, level.tile_size)
         sizes[level.index] = writer.encode_level(step, own)
         if step + 1 < len(rows.own):
             pixels = _reduce(task, pixels, base, step)
@@ -174,11 +182,50 @@ def _stored_pixels(task: ChunkTask, pixels: NDArray[np.generic]) -> NDArray[np.g
                 f"promised {stored}; mend the source's meta or add .astype({stored})"
             )
         pixels = pixels.astype(stored)
-    if encoding.fill_nan and task.stage.index == 0:
+    if task.stage.index:
+        return np.ascontiguousarray(pixels)
+    if encoding.fill_nan:
         missing = np.isnan(pixels)
         if missing.any():
             pixels = np.where(missing, stored.type(encoding.nodata), pixels)
+    if encoding.mask_nodata is not None:
+        pixels = _with_mask(encoding, pixels)
     return np.ascontiguousarray(pixels)
+
+
+def _with_mask(encoding: Encoding, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Put the mask behind the bands: valid where any band has a valid pixel.
+
+    So does GDAL's dataset mask (rasterio's ``dataset_mask``).
+    """
+    image = pixels[: encoding.count]
+    missing = image == pixels.dtype.type(encoding.mask_nodata)
+    if pixels.dtype.kind == "f":
+        missing |= np.isnan(image)
+    valid = ~missing.all(axis=0)
+    if encoding.mask_given:
+        valid &= pixels[-1] != 0
+    return np.concatenate([image, valid[np.newaxis].astype(pixels.dtype)])
+
+
+def _valid(encoding: Encoding, pixels: NDArray[np.generic]) -> NDArray[np.bool_] | None:
+    """Say where mask or alpha let pixels count; None without either."""
+    band = encoding.count if encoding.masked else encoding.alpha
+    return None if band is None else np.not_equal(pixels[band], 0)
+
+
+def _statistics(
+    encoding: Encoding, pixels: NDArray[np.generic], tile_size: int
+) -> NDArray[np.float64]:
+    """Summarise each band; an alpha band counts everywhere, as in GDAL."""
+    image = pixels[: encoding.count]
+    partials = tile_partials(
+        image, tile_size, encoding.nodata, _valid(encoding, pixels)
+    )
+    if encoding.alpha is not None and not encoding.masked:
+        alone = slice(encoding.alpha, encoding.alpha + 1)
+        partials[alone] = tile_partials(image[alone], tile_size, encoding.nodata)
+    return partials
 
 
 def _reduce(
@@ -196,16 +243,47 @@ def _reduce(
         rows.need[target.index - task.stage.levels[0].index],
         cols.need[target.index - task.stage.levels[0].index],
     )
-    return resample.reduce(
-        pixels,
-        resampling=task.encoding.resampling,
-        nodata=task.encoding.nodata,
+    geometry = Geometry(
         source_size=source.size,
         target_size=target.size,
         source_origin=(rows.need[step].start, cols.need[step].start),
         target_origin=(wanted[0].start, wanted[1].start),
         target_shape=(len(wanted[0]), len(wanted[1])),
     )
+    return _reduce_bands(task.encoding, pixels, geometry)
+
+
+class Geometry(TypedDict):
+    """Where a piece lies in two levels, as resample takes it."""
+
+    source_size: tuple[int, int]
+    target_size: tuple[int, int]
+    source_origin: tuple[int, int]
+    target_origin: tuple[int, int]
+    target_shape: tuple[int, int]
+
+
+def _reduce_bands(
+    encoding: Encoding,
+    pixels: NDArray[np.generic],
+    geometry: Geometry,
+) -> NDArray[np.generic]:
+    """Make a piece of the next level, of the image, its alpha band and its mask."""
+    reduce = functools.partial(
+        resample.reduce, resampling=encoding.resampling, nodata=encoding.nodata
+    )
+    valid = _valid(encoding, pixels)
+    if valid is None:
+        return reduce(pixels, **geometry)
+    image = pixels[: encoding.count]
+    parts = [reduce(image, valid=valid, **geometry)]
+    if encoding.masked:
+        mask = resample.reduce_mask(valid, resampling=encoding.resampling, **geometry)
+        parts.append(mask[np.newaxis].astype(pixels.dtype))
+    elif encoding.alpha is not None:
+        alone = slice(encoding.alpha, encoding.alpha + 1)
+        parts[0][alone] = reduce(image[alone], **geometry)
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
 @dataclass
@@ -225,14 +303,17 @@ class _TileWriter:
         and the whole goes back when the chunk is placed, whatever the heap looks like.
         """
         rows, cols = task.axes
-        itemsize = np.dtype(task.encoding.dtype).itemsize
-        samples = 1 if task.encoding.samples_are_tiles else len(task.bands)
+        encoding = task.encoding
+        bands = task.image_bands
         room = 0
         for step, level in enumerate(task.stage.levels):
             side = level.tile_size
-            tiles = -(-len(rows.own[step]) // side) * -(-len(cols.own[step]) // side)
-            bound = task.encoding.codec.bound(side**2 * itemsize * samples)
-            room += tiles * len(task.bands) // samples * (bound + FRAME_BYTES)
+            places = -(-len(rows.own[step]) // side) * -(-len(cols.own[step]) // side)
+            chosen = encoding.compression(level.index)
+            image = chosen.bound(encoding.tile_bytes(side)) + FRAME_BYTES
+            room += places * (bands // encoding.samples) * image
+            if encoding.masked:
+                room += places * (mask_bound(side) + FRAME_BYTES)
         buffer = np.frombuffer(mmap.mmap(-1, max(room, 1)), dtype=np.uint8)
         return cls(task, buffer, 0, [])
 
@@ -244,77 +325,133 @@ class _TileWriter:
         Returns
         -------
         ndarray, shape (plane, tile row, tile col, tile of position)
-            Byte counts.
+            Byte counts, 0 for a tile that is left out.
         """
         level = self.task.stage.levels[step]
+        encoding = self.task.encoding
         side = level.tile_size
-        count, height, width = pixels.shape
-        planes = _planes(self.task.encoding.interleave, count)
+        _, height, width = pixels.shape
+        planes = _planes(
+            encoding.interleave, self.task.image_bands, masked=encoding.masked
+        )
         shape = (len(planes), -(-height // side), -(-width // side), len(planes[0]))
         sizes = np.zeros(shape, np.uint32)
-        samples = planes[0][0].stop - planes[0][0].start
-        scratch = np.empty((side, side, samples), dtype=pixels.dtype)
-        first_plane = self.task.bands.start if self.task.encoding.planes else 0
+        scratch = np.empty((side, side, encoding.samples), dtype=pixels.dtype)
+        first_plane = self.task.bands.start if encoding.planes else 0
         for plane, tile_row in np.ndindex(shape[:2]):
             start = self.position
+            top = tile_row * side
+            strips = [
+                self._strip(level, pixels[each, top : top + side])
+                for each in planes[plane]
+            ]
             for tile_col, index in np.ndindex(shape[2:]):
-                sizes[plane, tile_row, tile_col, index] = self._encode_tile(
-                    step, pixels[planes[plane][index]], (tile_row, tile_col), scratch
+                where = (step, tile_row, tile_col)
+                is_mask = planes[plane][index].start == encoding.count
+                encode = self._encode_mask_tile if is_mask else self._encode_tile
+                sizes[plane, tile_row, tile_col, index] = encode(
+                    where, strips[index], scratch
                 )
             self.runs.append(
                 Run(level.index, first_plane + plane, tile_row, start, self.position)
             )
         return sizes
 
+    def _strip(self, level: Level, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Give a row of tiles of some bands, rounded where the caller allows it."""
+        encoding = self.task.encoding
+        chosen = encoding.compression(level.index)
+        if not chosen.quantises:
+            return pixels
+        return quantise(pixels, chosen.max_z_error, encoding.nodata)
+
     def _encode_tile(
         self,
-        step: int,
-        pixels: NDArray[np.generic],
-        where: tuple[int, int],
+        where: tuple[int, int, int],
+        strip: NDArray[np.generic],
         scratch: NDArray[np.generic],
     ) -> int:
-        """Append one tile; name it when the codec fails."""
+        """Append one tile of the image; name it when the codec fails."""
         encoding = self.task.encoding
+        step, _, tile_col = where
         side = scratch.shape[0]
+        left = tile_col * side
+        if encoding.sparse and _is_empty(strip[:, :, left : left + side], encoding):
+            return 0
+        chosen = encoding.compression(self.task.stage.levels[step].index)
         tile = cut_tile(
-            pixels, where[0] * side, where[1] * side, scratch, encoding.predictor
+            strip, 0, left, scratch, chosen.predictor, repeat_edge=not chosen.lossless
         )
+        pixels = scratch if chosen.codec.takes_pixels else tile
         payload = memoryview(self.buffer)[self.position + LEADER_BYTES :]
         try:
-            size = encoding.codec.encode(tile, payload, encoding.level)
+            size = codecs.encode(pixels, payload, chosen)
         except Exception as error:  # whatever a codec raises, the tile is named
-            raise self._failed(step, where, str(error)) from error
+            raise self._failed(where, chosen.codec.name, str(error)) from error
         if not size:
-            raise self._failed(step, where, "it gave no bytes")
+            raise self._failed(where, chosen.codec.name, "it gave no bytes")
+        return self._framed(size)
+
+    def _encode_mask_tile(
+        self,
+        where: tuple[int, int, int],
+        strip: NDArray[np.generic],
+        scratch: NDArray[np.generic],
+    ) -> int:
+        """Append one tile of the mask: a bit per pixel, deflated."""
+        side = scratch.shape[0]
+        left = where[2] * side
+        bits = cut_mask_tile(strip[0, :, left : left + side], side)
+        if self.task.encoding.sparse and not bits.any():
+            return 0
+        payload = memoryview(self.buffer)[self.position + LEADER_BYTES :]
+        return self._framed(codecs.encode_mask(bits, payload))
+
+    def _framed(self, size: int) -> int:
+        """Put leader and trailer around the payload that was just written."""
         frame(self.buffer, self.position, size)
         self.position += FRAME_BYTES + size
         return size
 
     def _failed(
-        self, step: int, where: tuple[int, int], reason: str
+        self, where: tuple[int, int, int], codec: str, reason: str
     ) -> TileEncodeError:
+        step, tile_row, tile_col = where
         rows, cols = self.task.axes
         level = self.task.stage.levels[step]
-        row = rows.own[step].start // level.tile_size + where[0]
-        col = cols.own[step].start // level.tile_size + where[1]
-        name = self.task.encoding.codec.name
-        return TileEncodeError(level.index, row, col, f"{name}: {reason}")
+        row = rows.own[step].start // level.tile_size + tile_row
+        col = cols.own[step].start // level.tile_size + tile_col
+        return TileEncodeError(level.index, row, col, f"{codec}: {reason}")
 
 
-def _planes(interleave: str, count: int) -> list[list[slice]]:
+def _is_empty(tile: NDArray[np.generic], encoding: Encoding) -> bool:
+    """Whether a tile holds only what GDAL gives for one that is left out."""
+    if encoding.nodata is None:
+        return not tile.any()
+    if math.isnan(encoding.nodata):
+        return bool(np.isnan(tile).all())
+    return bool((tile == tile.dtype.type(encoding.nodata)).all())
+
+
+def _planes(interleave: str, count: int, *, masked: bool = False) -> list[list[slice]]:
     """Give the bands of each tile of a position, for each plane of the file.
+
+    The mask is the last tile of each position, and a plane of its own behind planes.
 
     Examples
     --------
     >>> _planes("pixel", 3), len(_planes("band", 3)), len(_planes("tile", 3)[0])
     ([[slice(0, 3, None)]], 3, 3)
+    >>> _planes("pixel", 3, masked=True)
+    [[slice(0, 3, None), slice(3, 4, None)]]
     """
     single = [slice(band, band + 1) for band in range(count)]
+    mask = [slice(count, count + 1)] * masked
     if interleave == "pixel":
-        return [[slice(0, count)]]
+        return [[slice(0, count), *mask]]
     if interleave == "tile":
-        return [single]
-    return [[bands] for bands in single]
+        return [[*single, *mask]]
+    return [[bands] for bands in (*single, *mask)]
 
 
 def frame(buffer: NDArray[np.uint8], position: int, size: int) -> None:

@@ -13,10 +13,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lazycog._tiff import Entry, FieldType, ParsedIfd, Tag, parse
+from lazycog.codecs import jpeg_tables
 from lazycog.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from lazycog._compression import Compression
+    from lazycog._encoding import Encoding
 
 STRUCTURAL_TAGS = frozenset(
     {
@@ -62,11 +66,41 @@ class Description:
     nodata: float | int | None
     tags: Mapping[str, str]
     bands: tuple[BandInfo, ...]
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Tags of further domains."""
+    colormap: Mapping[int, tuple[int, int, int, int]] | None = None
+    """Value -> red, green, blue, alpha."""
+    colorinterp: tuple[str, ...] | None = None
+    """GDAL's name per band, None for what GDAL assumes."""
+    gcps: tuple[GroundControlPoint, ...] = ()
+    gcps_crs_wkt: str | None = None
+    rpcs: Mapping[str, str] | None = None
+    """GDAL's items of the RPC domain."""
 
     @property
     def count(self) -> int:
         """Number of bands."""
         return len(self.bands)
+
+    @property
+    def alpha(self) -> int | None:
+        """Index of the alpha band; GDAL assumes one for four bands of bytes."""
+        names = self.colorinterp
+        if names is None:
+            rgba = self.count == RGBA and self.dtype in {"uint8", "bool"}
+            return RGBA - 1 if rgba else None
+        return names.index("alpha") if "alpha" in names else None
+
+
+@dataclass(frozen=True)
+class GroundControlPoint:
+    """A pixel position and its place in the world."""
+
+    row: float
+    col: float
+    x: float
+    y: float
+    z: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,26 +114,25 @@ class DescriptiveEntries:
     overview: tuple[Entry, ...]
 
 
+RGBA = 4
+"""GTiff takes 3 bands of bytes for RGB and 4 for RGBA (gtiffdataset_write.cpp)."""
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 """The transform of a raster without georeferencing."""
 
 
 def describe(
-    description: Description,
-    *,
-    overview_resampling: str | None = "nearest",
-    tile_interleave: bool = False,
+    description: Description, encoding: Encoding, *, has_overviews: bool
 ) -> DescriptiveEntries:
     """Let GDAL encode the description of a raster.
 
     Parameters
     ----------
     description : Description
-        What to encode.
-    overview_resampling : str or None
-        Kernel of the overviews, None without overviews; GDAL 3.12 and later records it.
-    tile_interleave : bool
-        Say in GDAL_METADATA that tiles are interleaved by band.
+        What to encode, its dtype as stored.
+    encoding : Encoding
+        How tiles are encoded: some codecs have entries of their own.
+    has_overviews : bool
+        GDAL 3.12 and later records the kernel of the overviews.
 
     Returns
     -------
@@ -109,12 +142,17 @@ def describe(
     Raises
     ------
     InputError
-        GDAL cannot encode the CRS or the transform.
+        GDAL cannot encode the CRS, the transform or something else of it.
     """
     import rasterio  # noqa: PLC0415 - GDAL takes long to load, and workers may not need it
 
+    kernel = encoding.resampling if has_overviews else None
+    creation = {
+        **_codec_options(encoding.image, encoding, ""),
+        **(_codec_options(encoding.overview, encoding, "OVERVIEW_") if kernel else {}),
+    }
     try:
-        data = _tiny_cog(description, overview_resampling)
+        data = _tiny_cog(description, kernel, creation)
     except (rasterio.errors.RasterioError, ValueError, OverflowError) as error:
         raise InputError(
             f"GDAL cannot write this raster's metadata: {error}. Check .rio.crs, "
@@ -122,27 +160,87 @@ def describe(
         ) from error
     tiff = parse(lambda offset, length: data[offset : offset + length])
     image = _descriptive(tiff.ifds[0])
-    if tile_interleave:
-        image = _with_tile_interleave(image)
-    overview = _descriptive(tiff.ifds[1]) if overview_resampling else ()
+    items = {"INTERLEAVE": "TILE"} if encoding.interleave == "tile" else {}
+    if encoding.image.quantises:
+        items["MAX_Z_ERROR"] = f"{encoding.image.max_z_error:.17g}"
+    if items:
+        image = _with_structure(image, items)
+    overview = _descriptive(tiff.ifds[1]) if kernel else ()
     if all(each.tag != Tag.GDAL_NODATA for each in overview):
         # GDAL forgets it for 64-bit integers, and a reader of one level needs it
         overview += tuple(each for each in image if each.tag == Tag.GDAL_NODATA)
-    return DescriptiveEntries(image, overview)
+    return DescriptiveEntries(
+        _with_tables(image, encoding.image), _with_tables(overview, encoding.overview)
+    )
 
 
-def _tiny_cog(description: Description, overview_resampling: str | None) -> bytes:
+DESCRIBED_CODECS = frozenset({"jpeg", "webp", "lerc", "lerc_deflate", "lerc_zstd"})
+"""Codecs with entries or metadata items of their own, which GDAL writes."""
+
+
+def _codec_options(
+    chosen: Compression, encoding: Encoding, prefix: str
+) -> dict[str, str]:
+    """Give GDAL's creation options that bring a codec's own entries along."""
+    name = chosen.codec.name
+    alone = encoding.samples_are_tiles and name in {"jpeg", "webp"}
+    if name not in DESCRIBED_CODECS or alone:
+        return {f"{prefix}COMPRESS": "NONE"}
+    options = {f"{prefix}COMPRESS": name.upper()}
+    if chosen.quality is not None:
+        options[f"{prefix}QUALITY"] = str(chosen.quality)
+    elif name == "webp":
+        options[f"{prefix}QUALITY"] = "100"  # which is lossless to GDAL
+    if chosen.codec.has_error_bound and not prefix:
+        options["MAX_Z_ERROR"] = f"{chosen.max_z_error:.17g}"
+    return options
+
+
+def _with_tables(entries: tuple[Entry, ...], chosen: Compression) -> tuple[Entry, ...]:
+    """Give JPEG tiles the tables of the encoder that makes them."""
+    if chosen.codec.name != "jpeg" or not entries:
+        return entries
+    tables = jpeg_tables(chosen)
+    kept = [each for each in entries if each.tag != Tag.JPEG_TABLES]
+    own = Entry(Tag.JPEG_TABLES, FieldType.UNDEFINED, len(tables), tables)
+    return (*kept, own)
+
+
+def _tiny_cog(
+    description: Description, kernel: str | None, creation: Mapping[str, str]
+) -> bytes:
     """Write a 2 x 2 raster with one overview through GDAL."""
-    import rasterio.crs  # noqa: PLC0415
+    import rasterio  # noqa: PLC0415
     import rasterio.shutil  # noqa: PLC0415
-    from affine import Affine  # noqa: PLC0415
     from rasterio.errors import NotGeoreferencedWarning  # noqa: PLC0415
     from rasterio.io import MemoryFile  # noqa: PLC0415
 
     overviews: dict[str, Any] = {"OVERVIEWS": "NONE"}
-    if overview_resampling:
-        kernel = overview_resampling.upper()
-        overviews = {"OVERVIEW_COUNT": 1, "OVERVIEW_RESAMPLING": kernel}
+    if kernel:
+        overviews = {"OVERVIEW_COUNT": 1, "OVERVIEW_RESAMPLING": kernel.upper()}
+    with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED="NO"):
+        # a raster without georeferencing is legal here
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with MemoryFile() as source, MemoryFile(ext=".tif") as target:
+            with source.open(**_tiny_profile(description)) as dataset:
+                _set_metadata(dataset, description)
+            with source.open() as dataset:
+                rasterio.shutil.copy(
+                    dataset,
+                    target.name,
+                    driver="COG",
+                    BLOCKSIZE=128,
+                    **creation,
+                    **overviews,
+                )
+            return bytes(target.getbuffer())
+
+
+def _tiny_profile(description: Description) -> dict[str, Any]:
+    """Give the rasterio profile of a 2 x 2 raster that is described so."""
+    import rasterio.crs  # noqa: PLC0415
+    from affine import Affine  # noqa: PLC0415
+
     profile: dict[str, Any] = {
         "driver": "GTiff",
         "height": 2,
@@ -152,30 +250,27 @@ def _tiny_cog(description: Description, overview_resampling: str | None) -> byte
         "dtype": "float32" if description.dtype == "float16" else description.dtype,
         "nodata": description.nodata,
     }
-    if description.crs_wkt is not None:
+    if description.colorinterp is not None:
+        is_rgb = description.colorinterp[:3] == ("red", "green", "blue")
+        profile["photometric"] = "RGB" if is_rgb else "MINISBLACK"
+    if description.crs_wkt is not None and not description.gcps:
         profile["crs"] = rasterio.crs.CRS.from_wkt(description.crs_wkt)
-    if description.transform != IDENTITY:
+    if description.transform != IDENTITY and not description.gcps:
         profile["transform"] = Affine(*description.transform)
-    with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED="NO"):
-        # a raster without georeferencing is legal here
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with MemoryFile() as source, MemoryFile(ext=".tif") as target:
-            with source.open(**profile) as dataset:
-                _set_metadata(dataset, description)
-            with source.open() as dataset:
-                rasterio.shutil.copy(
-                    dataset,
-                    target.name,
-                    driver="COG",
-                    COMPRESS="NONE",
-                    BLOCKSIZE=128,
-                    **overviews,
-                )
-            return bytes(target.getbuffer())
+    return profile
 
 
 def _set_metadata(dataset: Any, description: Description) -> None:  # noqa: ANN401 - rasterio is untyped
     dataset.update_tags(**description.tags)
+    for namespace, items in description.namespaces.items():
+        dataset.update_tags(ns=namespace, **items)
+    if description.colormap is not None:
+        dataset.write_colormap(1, dict(description.colormap))
+    if description.colorinterp is not None and description.colormap is None:
+        from rasterio.enums import ColorInterp  # noqa: PLC0415
+
+        dataset.colorinterp = [ColorInterp[name] for name in description.colorinterp]
+    _set_control(dataset, description)
     for number, band in enumerate(description.bands, start=1):
         if band.description:
             dataset.set_band_description(number, band.description)
@@ -188,6 +283,21 @@ def _set_metadata(dataset: Any, description: Description) -> None:  # noqa: ANN4
         dataset.units = [band.unit or "" for band in description.bands]
 
 
+def _set_control(dataset: Any, description: Description) -> None:  # noqa: ANN401 - rasterio is untyped
+    """Set ground control points and rational polynomial coefficients."""
+    from rasterio import control, crs, rpc  # noqa: PLC0415
+
+    if description.gcps:
+        points = [
+            control.GroundControlPoint(row=p.row, col=p.col, x=p.x, y=p.y, z=p.z)
+            for p in description.gcps
+        ]
+        wkt = description.gcps_crs_wkt
+        dataset.gcps = (points, crs.CRS.from_wkt(wkt) if wkt else crs.CRS())
+    if description.rpcs is not None:
+        dataset.rpcs = rpc.RPC.from_gdal(dict(description.rpcs))
+
+
 def _descriptive(ifd: ParsedIfd) -> tuple[Entry, ...]:
     """Take the entries that are not structural, in the order of their values."""
     entries = [each for tag, each in ifd.entries.items() if tag not in STRUCTURAL_TAGS]
@@ -198,21 +308,22 @@ def _descriptive(ifd: ParsedIfd) -> tuple[Entry, ...]:
     )
 
 
-TILE_INTERLEAVE_ITEM = (
-    b'  <Item name="INTERLEAVE" domain="IMAGE_STRUCTURE">TILE</Item>\n'
-)
-"""GDAL's mark of tile interleave (gtiffdataset_write.cpp, WriteMDMetadata)."""
+STRUCTURE_ITEM = '  <Item name="{}" domain="IMAGE_STRUCTURE">{}</Item>\n'
+"""How GDAL writes structural metadata (gtiffdataset_write.cpp, WriteMDMetadata)."""
 METADATA_HEAD, METADATA_TAIL = b"<GDALMetadata>\n", b"</GDALMetadata>\n\0"
 
 
-def _with_tile_interleave(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    """Append the item of tile interleave to GDAL_METADATA."""
+def _with_structure(
+    entries: tuple[Entry, ...], items: Mapping[str, str]
+) -> tuple[Entry, ...]:
+    """Append items of the IMAGE_STRUCTURE domain to GDAL_METADATA."""
     kept = [each for each in entries if each.tag != Tag.GDAL_METADATA]
     text = next(
         (each.payload for each in entries if each.tag == Tag.GDAL_METADATA),
         METADATA_HEAD + METADATA_TAIL,
     )
-    body = text[: -len(METADATA_TAIL)] + TILE_INTERLEAVE_ITEM + METADATA_TAIL
+    own = "".join(STRUCTURE_ITEM.format(*item) for item in items.items())
+    body = text[: -len(METADATA_TAIL)] + own.encode() + METADATA_TAIL
     return (Entry(Tag.GDAL_METADATA, FieldType.ASCII, len(body), body), *kept)
 
 

@@ -475,8 +475,8 @@ def source_grid(array: Any) -> Grid:  # noqa: ANN401 - dask is untyped
     return Grid(lambda block: (array.name, *block), bounds)
 
 
-def handed_up_grid(stage: Stage, name: Callable[..., Key]) -> Grid:
-    """Describe the pieces that a stage hands up."""
+def handed_up_grid(stage: Stage, above: Stage, name: Callable[..., Key]) -> Grid:
+    """Describe the pieces that a stage hands up to the one above."""
 
     def edges(axis: int, chunks: int) -> tuple[int, ...]:
         spans: Iterator[Span] = (
@@ -484,7 +484,9 @@ def handed_up_grid(stage: Stage, name: Callable[..., Key]) -> Grid:
         )
         return (0, *(span.stop for span in spans))
 
-    bands = (0, *(stage.bands(group).stop for group in range(stage.groups)))
+    stops = [stage.bands(group).stop for group in range(stage.groups)]
+    # a chunk of all bands may add a mask
+    bands = (0, *stops[:-1], above.count)
     bounds = (bands, edges(0, stage.chunk_rows), edges(1, stage.chunk_cols))
     return Grid(lambda block: name(f"summary{stage.index}", *block), bounds)
 
@@ -534,7 +536,8 @@ def build(
     for stage in plan.stages:
         builder.add_stage(stage, grid, start)
         if stage.handed_up:
-            grid = handed_up_grid(stage, builder.key)
+            above = plan.stages[stage.index + 1]
+            grid = handed_up_grid(stage, above, builder.key)
     final = f"cog-commit-{token}"
     references = [TaskRef(key) for key in (*builder.placements, *builder.placed)]
     count = len(builder.placements)

@@ -258,6 +258,7 @@ def plan_stages(
     band_group: int,
     chunk_size: int,
     depth: int,
+    source_count: int | None = None,
 ) -> tuple[Stage, ...]:
     """Split the levels into stages of at most ``depth + 1`` levels.
 
@@ -275,6 +276,8 @@ def plan_stages(
         Bands per chunk.
     chunk_size : int
         Side of a chunk in pixels.
+    source_count : int or None
+        Bands that the first stage takes, where the later ones carry more.
     depth : int
         How often a chunk can be halved and still consist of whole tiles.
 
@@ -294,14 +297,15 @@ def plan_stages(
         ):
             stop += 1
         handed_up = levels[stop] if stop < len(levels) else None
+        taken = count if start or source_count is None else source_count
         stages.append(
             Stage(
                 len(stages),
                 chunk_size,
                 levels[start:stop],
                 handed_up,
-                band_group,
-                count,
+                min(band_group, taken),
+                taken,
             )
         )
         start = stop

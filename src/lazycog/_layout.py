@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from lazycog._encode import FRAME_BYTES
+from lazycog._encoding import MASK_BITS
 from lazycog._plan import LEADER_BYTES
 from lazycog._statistics import BandStatistics, merge
 from lazycog._tiff import (
     MAX_CLASSIC_BYTES,
     REDUCED_RESOLUTION,
+    TRANSPARENCY_MASK,
     Entry,
     FieldType,
     Format,
@@ -134,7 +136,7 @@ def place_row(
     lengths: dict[int, NDArray[np.int64]] = {}
     for level, sizes in row.sizes.items():
         planes, tile_rows, tile_cols, _ = sizes.shape
-        widths = (sizes.astype(np.int64) + FRAME_BYTES).sum(axis=3)
+        widths = framed(sizes).sum(axis=3)
         edges = [*row.chunk_starts[level], tile_cols]
         sums = np.zeros((planes, tile_rows, tile_cols + 1), np.int64)
         np.cumsum(widths, axis=2, out=sums[:, :, 1:])
@@ -197,6 +199,11 @@ def check_one_run(
                         "the source deterministic (seed it), or persist it first"
                     )
                 above = placement.ends
+
+
+def framed(sizes: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Give what tiles take in the file; nothing for one that is left out."""
+    return np.where(sizes > 0, sizes.astype(np.int64) + FRAME_BYTES, 0)
 
 
 def _merge_tile_rows(
@@ -338,11 +345,10 @@ def _assemble(
             position += -position % plan.alignment
         level_offsets = np.empty(sizes[level.index].shape, np.int64)
         for plane, plane_sizes in enumerate(sizes[level.index]):
-            widths = plane_sizes.ravel().astype(np.int64) + FRAME_BYTES
+            widths = framed(plane_sizes.ravel())
             ends = position + np.cumsum(widths)
-            level_offsets[plane] = (ends - widths + LEADER_BYTES).reshape(
-                plane_sizes.shape
-            )
+            starts = np.where(widths > 0, ends - widths + LEADER_BYTES, 0)
+            level_offsets[plane] = starts.reshape(plane_sizes.shape)
             extents.append(
                 Extent((level.index, plane), position, int(ends[-1]) - position)
             )
@@ -352,8 +358,8 @@ def _assemble(
         return None
     return FileLayout(
         header=header.encode(
-            [_file_order(each) for each in offsets],
-            [_file_order(each) for each in sizes],
+            _ifd_values(plan, offsets),
+            _ifd_values(plan, sizes),
         ),
         extents=tuple(extents),
         size=position,
@@ -364,6 +370,36 @@ def _assemble(
             for level in plan.levels
         ),
     )
+
+
+def _ifd_values(
+    plan: CogPlan, levels: Sequence[NDArray[np.integer]]
+) -> list[NDArray[np.integer]]:
+    """Give the tile values of each directory, in the order of the directories."""
+    values = []
+    for index, is_mask in ifd_order(plan):
+        every = levels[index]
+        if not plan.encoding.masked:
+            own = every
+        elif plan.encoding.planes:
+            own = every[-1:] if is_mask else every[:-1]
+        else:
+            own = every[..., -1:] if is_mask else every[..., :-1]
+        values.append(_file_order(own))
+    return values
+
+
+def ifd_order(plan: CogPlan) -> list[tuple[int, bool]]:
+    """Give (level, whether it is the mask) of each directory, as GDAL chains them."""
+    first, *overviews = range(len(plan.levels))
+    if not plan.encoding.masked:
+        return [(each, False) for each in (first, *overviews)]
+    return [
+        (first, False),
+        (first, True),
+        *((each, False) for each in overviews),
+        *((each, True) for each in overviews),
+    ]
 
 
 def _file_order(values: NDArray[np.integer]) -> NDArray[np.integer]:
@@ -412,15 +448,29 @@ class _HeaderDraft:
         cls, plan: CogPlan, descriptive: DescriptiveEntries, form: Format
     ) -> _HeaderDraft:
         """Fix the position of every directory and array."""
-        ghost = ghost_area(interleave=plan.encoding.interleave)
+        encoding = plan.encoding
+        ghost = ghost_area(
+            interleave=encoding.interleave,
+            block_order=not plan.deduplicate,
+            mask_interleaved=encoding.masked and encoding.interleave == "pixel",
+        )
         position = _even(form.ghost_offset + len(ghost))
         ifds = []
-        for level in plan.levels:
-            own = descriptive.overview if level.index else descriptive.image
-            ifd, position = _draft_ifd(plan, level, own, form, position)
+        order = ifd_order(plan)
+        for index, is_mask in order:
+            level = plan.levels[index]
+            entries = _mask_entries(level)
+            if not is_mask:
+                described = descriptive.overview if index else descriptive.image
+                entries = [*_structural(plan, level), *described]
+            ifd, position = _draft_ifd(
+                plan, level, entries, form, position, is_mask=is_mask
+            )
             ifds.append(ifd)
-        arrays = []
-        for ifd in ifds:
+        pairs: dict[int, tuple[int, int]] = {}
+        # GDAL puts the arrays of a level next to those of its mask
+        for number in sorted(range(len(order)), key=lambda each: order[each]):
+            ifd = ifds[number]
             pair = []
             for kind in (ifd.offsets_type, ifd.counts_type):
                 pair.append(position)
@@ -428,8 +478,9 @@ class _HeaderDraft:
                 if length > form.inline_bytes:
                     # libtiff appends the arrays as they come, unaligned
                     position += length
-            arrays.append((pair[0], pair[1]))
-        return cls(form, ghost, tuple(ifds), tuple(arrays), position)
+            pairs[number] = (pair[0], pair[1])
+        arrays = tuple(pairs[number] for number in range(len(ifds)))
+        return cls(form, ghost, tuple(ifds), arrays, position)
 
     def encode(
         self,
@@ -496,14 +547,20 @@ def _write_ifd(
 def _draft_ifd(
     plan: CogPlan,
     level: Level,
-    descriptive: Sequence[Entry],
+    entries: Sequence[Entry],
     form: Format,
     position: int,
+    *,
+    is_mask: bool,
 ) -> tuple[_IfdDraft, int]:
     """Place a directory and its out-of-line values behind `position`."""
-    entries = _value_order([*_structural(plan, level), *descriptive])
+    entries = _value_order(entries)
     position = _even(position)
-    tile_count = plan.tile_count(level)
+    tile_count = plan.mask_tiles(level) if is_mask else plan.image_tiles(level)
+    worst = WORST_EXPANSION * level.tile_size**2 // MASK_BITS
+    if not is_mask:
+        plain = plan.encoding.compression(level.index).codec.is_plain
+        worst = plan.tile_bytes(level) * (1 if plain else WORST_EXPANSION)
     value_offsets = {}
     end = position + form.directory_bytes(len(entries) + 2)
     for entry in entries:
@@ -516,11 +573,15 @@ def _draft_ifd(
         offset=position,
         value_offsets=value_offsets,
         offsets_type=form.offset_type,
-        counts_type=_counts_type(plan, level, form),
+        counts_type=_counts_type(tile_count, worst, form),
     )
     return draft, end
 
 
+ADOBE_DEFLATE = 8
+"""Compression of every mask that GDAL makes (TIFF Technical Note, Adobe)."""
+PHOTOMETRIC_MASK = 4
+"""PhotometricInterpretation of a transparency mask (TIFF 6.0 §8)."""
 FIRST_PRIVATE_TAG = 32768
 """Private tags start here (TIFF 6.0 §8); libtiff keeps them in the order of setting."""
 
@@ -532,11 +593,8 @@ def _value_order(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     return (*sorted(public, key=lambda entry: entry.tag), *private)
 
 
-def _counts_type(plan: CogPlan, level: Level, form: Format) -> FieldType:
+def _counts_type(tile_count: int, worst: int, form: Format) -> FieldType:
     """Choose the width of TileByteCounts as libtiff does (tif_dirwrite.c)."""
-    tile_count, worst = plan.tile_count(level), plan.tile_bytes(level)
-    if plan.encoding.codec.function is not None:
-        worst *= WORST_EXPANSION
     if form.big and (tile_count == 1 or worst > LONG_COUNT_LIMIT):
         return FieldType.LONG8
     if tile_count == 1 or worst > SHORT_COUNT_LIMIT:
@@ -547,6 +605,7 @@ def _counts_type(plan: CogPlan, level: Level, form: Format) -> FieldType:
 def _structural(plan: CogPlan, level: Level) -> list[Entry]:
     """Give the entries that say how the pixels are stored."""
     encoding = plan.encoding
+    chosen = encoding.compression(level.index)
     dtype = np.dtype(encoding.dtype)
     short = FieldType.SHORT
     planar = 2 if encoding.samples_are_tiles else 1
@@ -554,7 +613,7 @@ def _structural(plan: CogPlan, level: Level) -> list[Entry]:
         Entry.short_or_long(Tag.IMAGE_WIDTH, level.width),
         Entry.short_or_long(Tag.IMAGE_LENGTH, level.height),
         Entry.of(Tag.BITS_PER_SAMPLE, short, [dtype.itemsize * 8] * plan.count),
-        Entry.of(Tag.COMPRESSION, short, [encoding.codec.compression]),
+        Entry.of(Tag.COMPRESSION, short, [chosen.codec.compression]),
         Entry.of(Tag.SAMPLES_PER_PIXEL, short, [plan.count]),
         Entry.of(Tag.PLANAR_CONFIG, short, [planar]),
         Entry.short_or_long(Tag.TILE_WIDTH, level.tile_size),
@@ -565,9 +624,32 @@ def _structural(plan: CogPlan, level: Level) -> list[Entry]:
         entries.insert(
             0, Entry.of(Tag.NEW_SUBFILE_TYPE, FieldType.LONG, [REDUCED_RESOLUTION])
         )
-    if encoding.predictor != 1:
-        entries.append(Entry.of(Tag.PREDICTOR, short, [encoding.predictor]))
+    if chosen.predictor != 1:
+        entries.append(Entry.of(Tag.PREDICTOR, short, [chosen.predictor]))
     return entries
+
+
+def _mask_entries(level: Level) -> list[Entry]:
+    """Give the entries of a mask, as GDAL writes them: a deflated bit per pixel."""
+    short = FieldType.SHORT
+    kind = TRANSPARENCY_MASK | (REDUCED_RESOLUTION if level.index else 0)
+    values = {
+        Tag.BITS_PER_SAMPLE: 1,
+        Tag.COMPRESSION: ADOBE_DEFLATE,
+        Tag.PHOTOMETRIC: PHOTOMETRIC_MASK,
+        Tag.SAMPLES_PER_PIXEL: 1,
+        Tag.PLANAR_CONFIG: 1,
+        Tag.PREDICTOR: 1,
+        Tag.SAMPLE_FORMAT: SAMPLE_FORMATS["u"],
+    }
+    return [
+        Entry.of(Tag.NEW_SUBFILE_TYPE, FieldType.LONG, [kind]),
+        Entry.short_or_long(Tag.IMAGE_WIDTH, level.width),
+        Entry.short_or_long(Tag.IMAGE_LENGTH, level.height),
+        Entry.short_or_long(Tag.TILE_WIDTH, level.tile_size),
+        Entry.short_or_long(Tag.TILE_LENGTH, level.tile_size),
+        *(Entry.of(tag, short, [value]) for tag, value in values.items()),
+    ]
 
 
 def run_positions(

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Literal, TypedDict
 
+from lazycog._compression import CODECS, compression
+from lazycog._profile import did_you_mean, from_profile
 from lazycog.errors import OptionError
 
-Compress = Literal["none", "lzw", "deflate", "zstd"]
+Compress = Literal[
+    "none",
+    "lzw",
+    "deflate",
+    "zstd",
+    "lzma",
+    "packbits",
+    "jpeg",
+    "webp",
+    "lerc",
+    "lerc_deflate",
+    "lerc_zstd",
+    "jxl",
+]
 Interleave = Literal["auto", "pixel", "band", "tile"]
 Resampling = Literal["auto", "nearest", "average", "mode", "rms"]
+Predictor = Literal["auto", 1, 2, 3]
 
-COMPRESS = ("none", "lzw", "deflate", "zstd")
 INTERLEAVE = ("auto", "pixel", "band", "tile")
 RESAMPLING = ("auto", "nearest", "average", "mode", "rms")
 
-LEVEL_RANGES: Mapping[str, tuple[int, int]] = {"deflate": (1, 12), "zstd": (1, 22)}
-"""Compression levels of libdeflate and zstd; the other codecs have none."""
-
 BLOCKSIZE_STEP = 16
 """TileWidth and TileLength are multiples of 16 (TIFF 6.0 §15)."""
+QUALITIES = range(1, 101)
+"""Of libjpeg and libwebp, which count alike."""
 MAX_BLOCKSIZE = 16384
 """Beyond it one tile of the widest type outgrows the 2 GiB that readers allocate."""
 
@@ -32,19 +45,33 @@ class OptionDict(TypedDict, total=False):
 
     compress: Compress
     level: int | None
-    predictor: Literal["auto", 1, 2, 3]
+    quality: int | None
+    lossless: bool | None
+    max_z_error: float | None
+    predictor: Predictor
     blocksize: int
     interleave: Interleave
     overview_resampling: Resampling
     overview_count: int | None
+    overview_compress: Compress | None
+    overview_quality: int | None
+    overview_predictor: Predictor | None
     nodata: float | Literal["auto"] | None
+    mask: Any
+    sparse: bool
+    deduplicate: bool
     statistics: bool
+    promote: bool
     tags: Mapping[str, Any] | None
     band_tags: Sequence[Mapping[str, Any]] | None
     descriptions: Sequence[str | None] | None
     scales: Sequence[float] | None
     offsets: Sequence[float] | None
     units: Sequence[str | None] | None
+    colormap: Mapping[int, Sequence[int]] | None
+    colorinterp: Sequence[str] | None
+    gcps: Any
+    rpcs: Any
     bigtiff: Literal["auto"] | bool
     profile: Mapping[str, Any] | None
     storage_options: Mapping[str, Any] | None
@@ -64,10 +91,19 @@ class CogOptions:
     """
 
     compress: Compress = "zstd"
-    """Codec of the tiles: "none", "lzw", "deflate" or "zstd"."""
+    """Codec of the tiles: "none", "lzw", "deflate", "zstd", "lzma", "packbits", "jpeg",
+    "webp", "lerc", "lerc_deflate", "lerc_zstd" or "jxl"."""
     level: int | None = None
-    """Effort of the codec, None for its default (deflate 6, zstd 3)."""
-    predictor: Literal["auto", 1, 2, 3] = "auto"
+    """Effort of the codec, None for its default (deflate 6, zstd 3, lzma 6, jxl 5)."""
+    quality: int | None = None
+    """Quality of a lossy codec, 1 to 100, None for its default (jpeg and webp 75, jxl
+    lossless)."""
+    lossless: bool | None = None
+    """Form of webp (lossy by default) and jxl (lossless by default)."""
+    max_z_error: float | None = None
+    """Largest error of a pixel, in its units: LERC's own setting, and for the lossless
+    codecs a rounding within that bound; None or 0 keeps every bit."""
+    predictor: Predictor = "auto"
     """1 none, 2 horizontal differences, 3 floating point; auto takes 2 for integers
     and 3 for floats where the codec has one and bands are interleaved by pixel (async
     readers undo it wrongly in separate bands, so there it is a choice of yours)."""
@@ -80,11 +116,30 @@ class CogOptions:
     and complex."""
     overview_count: int | None = None
     """Number of overviews, 0 for none, None until the smallest fits one tile."""
+    overview_compress: Compress | None = None
+    """Codec of the overviews, None for that of the image."""
+    overview_quality: int | None = None
+    """Quality of the overviews, None for that of the image."""
+    overview_predictor: Predictor | None = None
+    """Predictor of the overviews, None for that of the image."""
     nodata: float | Literal["auto"] | None = "auto"
     """Value of missing pixels, None for none; auto takes the raster's own, and NaN
     for floats without one."""
+    mask: Any = field(default=False, repr=False)
+    """Write an internal 1-bit mask: True makes it from nodata (or NaN), which it then
+    replaces; a 2-D array, lazy or not, says where pixels are valid. A lossy codec gets
+    one in place of a nodata value, which it would smear."""
+    sparse: bool = False
+    """Leave out tiles that hold nothing but nodata (0 without one); GDAL and tifffile
+    read them, some other readers do not."""
+    deduplicate: bool = False
+    """Store identical tiles once. The file then promises no order of tiles, which costs
+    readers over a network more requests."""
     statistics: bool = True
     """Write exact minimum, maximum, mean, standard deviation and valid percent."""
+    promote: bool = False
+    """Cast the variables of a Dataset to their common type; else several types are an
+    error."""
     tags: Mapping[str, Any] | None = None
     """Dataset tags, added to the raster's own attributes."""
     band_tags: Sequence[Mapping[str, Any]] | None = None
@@ -97,10 +152,23 @@ class CogOptions:
     """Offset per band."""
     units: Sequence[str | None] | None = None
     """Unit per band."""
+    colormap: Mapping[int, Sequence[int]] | None = None
+    """Colour table of a single band of uint8 or uint16: value to (red, green, blue) or
+    (red, green, blue, alpha), each 0 to 255."""
+    colorinterp: Sequence[str] | None = None
+    """Meaning of each band in GDAL's words: "gray", "red", "green", "blue", "alpha",
+    "undefined", ...; None for what GDAL assumes (RGB and RGBA for 3 and 4 bands of
+    uint8). Pixels with alpha 0 are left out of overviews."""
+    gcps: Any = None
+    """Ground control points in place of a transform: a list of rasterio's
+    GroundControlPoint, or (list, crs)."""
+    rpcs: Any = None
+    """Rational polynomial coefficients: rasterio's RPC, or GDAL's items."""
     bigtiff: Literal["auto"] | bool = "auto"
     """True or False to force the format; auto decides from the real size."""
     profile: Mapping[str, Any] | None = None
-    """Creation options in GDAL's or rasterio's spelling (``{"COMPRESS": "LZW"}``)."""
+    """Creation options in GDAL's or rasterio's spelling (``{"COMPRESS": "LZW"}``), or a
+    whole profile of rasterio or rio-cogeo, whose facts must be the raster's."""
     storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
     """Options of the destination's file system, as fsspec takes them."""
     overwrite: bool = True
@@ -113,31 +181,58 @@ class CogOptions:
 
     def __post_init__(self) -> None:
         """Check every field on its own and against the others."""
-        _one_of("compress", self.compress, COMPRESS)
+        _one_of("compress", self.compress, tuple(CODECS))
+        _one_of("overview_compress", self.overview_compress, (None, *CODECS))
         _one_of("interleave", self.interleave, INTERLEAVE)
         _one_of("overview_resampling", self.overview_resampling, RESAMPLING)
         _one_of("predictor", self.predictor, ("auto", 1, 2, 3))
+        _one_of("overview_predictor", self.overview_predictor, (None, "auto", 1, 2, 3))
         _one_of("bigtiff", self.bigtiff, ("auto", True, False))
         _one_of("progress", self.progress, ("auto", True, False))
-        for name in ("statistics", "overwrite"):
+        for name in ("statistics", "overwrite", "sparse", "deduplicate", "promote"):
             _one_of(name, getattr(self, name), (True, False))
-        self._check_level()
+        _one_of("lossless", self.lossless, (None, True, False))
+        self._check_numbers()
         self._check_sizes()
-        if self.compress == "none" and self.predictor in {2, 3}:
-            raise OptionError(
-                f"predictor={self.predictor} cannot work with compress='none': an "
-                "uncompressed tile takes no predictor; drop one of the two"
-            )
         self._check_nodata()
         self._check_objects()
-        if self.profile is not None:
+        for compress, predictor in (
+            (self.compress, self.predictor),
+            (self.overview_compress or self.compress, self.overview_predictor),
+        ):
+            if predictor in {2, 3} and not CODECS[compress].has_predictor:
+                raise OptionError(
+                    f"predictor={predictor} cannot work with compress={compress!r}, "
+                    "which takes none; drop one of the two"
+                )
+        compression(
+            self.compress,
+            level=self.level,
+            quality=self.quality,
+            lossless=self.lossless,
+            max_z_error=self.max_z_error or 0.0,
+        )
+        if set(self.profile or {}) - set(FACT_NAMES):
             raise OptionError(
                 "profile= is merged into the other options by to_cog, plan and "
                 "CogOptions.from_mapping; build the options with one of them"
             )
 
+    def _check_numbers(self) -> None:
+        if self.level is not None and not _is_int(self.level):
+            raise OptionError(f"level={self.level!r}: give a whole number")
+        for name in ("quality", "overview_quality"):
+            value = getattr(self, name)
+            if value is not None and not (_is_int(value) and value in QUALITIES):
+                raise OptionError(f"{name}={value!r}: give a whole number, 1 to 100")
+        bound = self.max_z_error
+        if bound is not None and not _is_bound(bound):
+            raise OptionError(
+                f"max_z_error={bound!r}: give the largest error allowed, 0 for none"
+            )
+
     def _check_objects(self) -> None:
-        for name in ("tags", "storage_options"):
+        for name in ("tags", "storage_options", "colormap", "profile"):
             given = getattr(self, name)
             if given is not None and not isinstance(given, Mapping):
                 raise OptionError(
@@ -157,20 +252,6 @@ class CogOptions:
             raise OptionError(
                 f"nodata={self.nodata!r}: give a number, None, or 'auto' for the "
                 "raster's own"
-            )
-
-    def _check_level(self) -> None:
-        if self.level is None:
-            return
-        if self.compress not in LEVEL_RANGES:
-            raise OptionError(
-                f"level={self.level!r} cannot work with compress={self.compress!r}, "
-                f"which has no levels; {', '.join(LEVEL_RANGES)} have"
-            )
-        low, high = LEVEL_RANGES[self.compress]
-        if not _is_int(self.level) or not low <= self.level <= high:
-            raise OptionError(
-                f"level={self.level!r}: {self.compress} takes {low} to {high}"
             )
 
     def _check_sizes(self) -> None:
@@ -204,20 +285,23 @@ class CogOptions:
         Returns
         -------
         CogOptions
-            Validated, with ``profile`` resolved to None.
+            Validated; of ``profile`` only what it says about the raster is left.
 
         Raises
         ------
         OptionError
-            An option is unknown, or stands in ``profile`` with another value.
+            An option is unknown or illegal, or ``profile`` contradicts it.
         """
         names = [each.name for each in fields(cls)]
         for name in options:
             if name not in names:
-                raise OptionError(f"unknown option {name!r}{_hint(name, names)}")
+                raise OptionError(f"unknown option {name!r}{did_you_mean(name, names)}")
         merged = dict(options)
         profile = merged.pop("profile", None)
-        for name, value in (from_profile(profile) if profile else {}).items():
+        given, facts = from_profile(profile) if profile is not None else ({}, {})
+        if facts:
+            merged["profile"] = facts
+        for name, value in given.items():
             if name in merged and merged[name] != value:
                 raise OptionError(
                     f"{name}={merged[name]!r} contradicts profile, which says "
@@ -227,157 +311,21 @@ class CogOptions:
         return cls(**merged)
 
 
-PREDICTOR_NAMES: Mapping[str, Any] = {
-    "YES": "auto",
-    "NO": 1,
-    "STANDARD": 2,
-    "FLOATING_POINT": 3,
-    "1": 1,
-    "2": 2,
-    "3": 3,
-}
-"""Values of PREDICTOR in GDAL's COG and GTiff drivers."""
-BIGTIFF_NAMES: Mapping[str, Any] = {
-    "YES": True,
-    "NO": False,
-    "TRUE": True,
-    "FALSE": False,
-    "IF_NEEDED": "auto",
-    "IF_SAFER": "auto",
-}
-"""Values of BIGTIFF in GDAL; we know the real size, so both IFs are exact."""
-YES_NO: Mapping[str, bool] = {
-    "YES": True,
-    "NO": False,
-    "TRUE": True,
-    "FALSE": False,
-    "ON": True,
-    "OFF": False,
-}
+FACT_NAMES = (
+    "dtype",
+    "count",
+    "width",
+    "height",
+    "crs",
+    "transform",
+    "photometric",
+)
+"""What a rasterio profile says about the raster itself."""
 
 
-def from_profile(profile: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate creation options of GDAL or rasterio into ours.
-
-    Parameters
-    ----------
-    profile : mapping of str to object
-        Keys in any case: those of GDAL's COG and GTiff drivers, or of rasterio.
-
-    Returns
-    -------
-    dict
-        Keywords of :class:`CogOptions`.
-
-    Raises
-    ------
-    OptionError
-        A key is unknown, has an illegal value, or contradicts another one.
-
-    Examples
-    --------
-    >>> from_profile({"COMPRESS": "DEFLATE", "ZLEVEL": "6", "BLOCKXSIZE": 256})
-    {'compress': 'deflate', 'level': 6, 'blocksize': 256}
-    """
-    if not isinstance(profile, Mapping):
-        raise OptionError(
-            f"profile={profile!r}: give a mapping of creation options, for example "
-            "{'COMPRESS': 'ZSTD'}"
-        )
-    result: dict[str, Any] = {}
-    for key, value in profile.items():
-        upper = str(key).upper()
-        if upper in FIXED_KEYS:
-            _expect(key, value, FIXED_KEYS[upper])
-            continue
-        if upper not in PROFILE_KEYS:
-            raise OptionError(
-                f"unknown creation option {key!r} in profile"
-                f"{_hint(upper, list(PROFILE_KEYS))}"
-            )
-        name, convert = PROFILE_KEYS[upper]
-        translated = convert(key, value)
-        if name in result and result[name] != translated:
-            raise OptionError(
-                f"profile says both {name}={result[name]!r} and {key}={value!r}; "
-                "keep one"
-            )
-        result[name] = translated
-    return result
-
-
-def _expect(key: str, value: object, allowed: tuple[str, ...]) -> None:
-    if str(value).upper() not in allowed:
-        raise OptionError(
-            f"profile {key}={value!r} cannot be honoured: a COG has {key}={allowed[0]}"
-        )
-
-
-def _lower(_key: str, value: object) -> str:
-    return str(value).lower()
-
-
-def _whole(key: str, value: object) -> int:
-    try:
-        return int(str(value))
-    except ValueError:
-        raise OptionError(f"profile {key}={value!r}: give a whole number") from None
-
-
-def _named(names: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a converter
-    def convert(key: str, value: object) -> object:
-        upper = str(value).upper()
-        if upper not in names:
-            raise OptionError(
-                f"profile {key}={value!r}: give one of {', '.join(names)}"
-            )
-        return names[upper]
-
-    return convert
-
-
-def _overviews(key: str, value: object) -> int | None:
-    choice: int | None = _named({"NONE": 0, "AUTO": None, "IGNORE_EXISTING": None})(
-        key, value
-    )
-    return choice
-
-
-def _nodata(key: str, value: object) -> float | int | None:
-    if value is None or str(value).lower() == "none":
-        return None
-    text = str(value)
-    try:
-        return int(text) if text.lstrip("+-").isdigit() else float(text)
-    except ValueError:
-        raise OptionError(f"profile {key}={value!r}: give a number or None") from None
-
-
-PROFILE_KEYS: Mapping[str, tuple[str, Any]] = {
-    "COMPRESS": ("compress", _lower),
-    "LEVEL": ("level", _whole),
-    "ZLEVEL": ("level", _whole),
-    "ZSTD_LEVEL": ("level", _whole),
-    "PREDICTOR": ("predictor", _named(PREDICTOR_NAMES)),
-    "BLOCKSIZE": ("blocksize", _whole),
-    "BLOCKXSIZE": ("blocksize", _whole),
-    "BLOCKYSIZE": ("blocksize", _whole),
-    "INTERLEAVE": ("interleave", _lower),
-    "RESAMPLING": ("overview_resampling", _lower),
-    "OVERVIEW_RESAMPLING": ("overview_resampling", _lower),
-    "OVERVIEW_COUNT": ("overview_count", _whole),
-    "OVERVIEWS": ("overview_count", _overviews),
-    "BIGTIFF": ("bigtiff", _named(BIGTIFF_NAMES)),
-    "STATISTICS": ("statistics", _named({**YES_NO, "AUTO": True})),
-    "NODATA": ("nodata", _nodata),
-}
-"""GDAL's creation option -> our option and its converter."""
-FIXED_KEYS: Mapping[str, tuple[str, ...]] = {
-    "DRIVER": ("COG", "GTIFF"),
-    "TILED": ("YES", "TRUE", "ON"),
-    "COPY_SRC_OVERVIEWS": ("YES", "TRUE", "ON"),
-}
-"""Creation options that a COG fixes; another value is an error."""
+def _is_bound(value: object) -> bool:
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    return real and 0 <= float(value) < float("inf")
 
 
 def _is_int(value: object) -> bool:
@@ -388,10 +336,5 @@ def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
     matches = [each for each in allowed if type(each) is type(value) and each == value]
     if not matches:
         listed = ", ".join(repr(each) for each in allowed)
-        hint = _hint(value, [e for e in allowed if isinstance(e, str)])
+        hint = did_you_mean(value, [e for e in allowed if isinstance(e, str)])
         raise OptionError(f"{name}={value!r}: choose one of {listed}{hint}")
-
-
-def _hint(name: object, names: Sequence[object]) -> str:
-    close = difflib.get_close_matches(str(name), [str(each) for each in names], n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lazycog._georef import (
-    Description,
-    DescriptiveEntries,
-    describe,
-    nodata_fits,
+from lazycog._encoding import (
+    MASK_BITS,
+    Encoding,
+    settle_encoding,
+    settle_nodata,
 )
+from lazycog._georef import Description, DescriptiveEntries, describe
 from lazycog._grid import (
     Level,
     Stage,
@@ -26,8 +27,7 @@ from lazycog._grid import (
 )
 from lazycog._park import HELD_BYTES
 from lazycog._tiff import MAX_CLASSIC_BYTES
-from lazycog.codecs import Codec, codec
-from lazycog.errors import CapacityError, InputError, OptionError
+from lazycog.errors import CapacityError
 
 if TYPE_CHECKING:
     from lazycog._options import CogOptions
@@ -39,8 +39,6 @@ MAX_CHUNK_SIZE = 4096
 """Side of a chunk in pixels, at most, so that small scenes still make many tasks."""
 GROUP_CHUNK_SIZE = 2048
 """Side of the chunk that the bands of a group together fill to CHUNK_BYTES."""
-MAX_PIXEL_BANDS = 4
-"""Up to this count ``interleave="auto"`` takes pixel (grey, RGB, RGBA)."""
 MAX_TILE_BYTES = 2**31 - 1
 """Tiles from 2 GiB on are refused by libtiff."""
 BASE_BYTES = 300 * 2**20
@@ -48,68 +46,12 @@ BASE_BYTES = 300 * 2**20
 FULL_RESOLUTION_ALIGNMENT = 4096
 """Level 0 starts at a multiple of it, so that a file system can put the header in
 front of it without rewriting it (FALLOC_FL_INSERT_RANGE wants whole blocks)."""
+MASK_OVERHEAD = 256
+"""Header of a deflate stream, and its first block."""
 LEADER_BYTES = 4
 """SIZE_AS_UINT4 (GDAL COG driver, "Header ghost area")."""
 TRAILER_BYTES = 4
 """LAST_4_BYTES_REPEATED (GDAL COG driver, "Header ghost area")."""
-
-DTYPES = frozenset(
-    {
-        "bool",
-        "int8",
-        "uint8",
-        "int16",
-        "uint16",
-        "int32",
-        "uint32",
-        "int64",
-        "uint64",
-        "float16",
-        "float32",
-        "float64",
-        "complex64",
-        "complex128",
-    }
-)
-"""Types that GeoTIFF readers know."""
-CASTS = {
-    "float128": "float64",
-    "longdouble": "float64",
-    "complex256": "complex128",
-    "datetime64": "int64",
-    "timedelta64": "int64",
-}
-"""What to cast other types to."""
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """What a task needs to know to encode tiles: small, plain and picklable."""
-
-    dtype: str
-    """Stored type."""
-    codec: Codec
-    level: int | None
-    predictor: int
-    interleave: str
-    """"pixel", "band" or "tile"."""
-    resampling: str
-    nodata: float | int | None
-    fill_nan: bool
-    """Write NaN as the nodata value: the caller chose a finite one."""
-    statistics: bool
-    valid_size: tuple[int, int]
-    """Height and width of the full resolution."""
-
-    @property
-    def planes(self) -> bool:
-        """Whether each band is a plane of its own in the file."""
-        return self.interleave == "band"
-
-    @property
-    def samples_are_tiles(self) -> bool:
-        """Whether each band of a tile position is a tile of its own."""
-        return self.interleave != "pixel"
 
 
 @dataclass(frozen=True)
@@ -133,6 +75,8 @@ class CogPlan:
     """Largest chunk of the source (band, row, col)."""
     alignment: int
     """Start of the full resolution is a multiple of it."""
+    deduplicate: bool = False
+    """Identical tiles are stored once."""
 
     @property
     def count(self) -> int:
@@ -145,19 +89,42 @@ class CogPlan:
         return np.dtype(self.encoding.dtype).itemsize
 
     def tile_bytes(self, level: Level) -> int:
-        """Raw bytes of one tile of a level in the file."""
-        samples = 1 if self.encoding.samples_are_tiles else self.count
-        return level.tile_size**2 * self.itemsize * samples
+        """Raw bytes of one tile of a level's image in the file."""
+        return self.encoding.tile_bytes(level.tile_size)
 
     def entry_shape(self, level: Level) -> tuple[int, int, int, int]:
-        """Give (planes, tile rows, tile cols, tiles per position) of a level."""
-        planes = self.count if self.encoding.planes else 1
-        per_position = self.count if self.encoding.interleave == "tile" else 1
+        """Give (planes, tile rows, tile cols, tiles per position) of a level.
+
+        A mask is the last plane, or the last tile of each position.
+        """
+        encoding = self.encoding
+        planes = encoding.carried if encoding.planes else 1
+        per_position = encoding.carried if encoding.interleave == "tile" else 1
+        if encoding.interleave == "pixel":
+            per_position += encoding.masked
         return planes, level.tile_rows, level.tile_cols, per_position
 
+    def image_tiles(self, level: Level) -> int:
+        """Count the tiles of a level's image, over all bands."""
+        return self.mask_tiles(level) * self.count // self.encoding.samples
+
+    def mask_tiles(self, level: Level) -> int:
+        """Count the positions of tiles of a level: those of its mask, if any."""
+        return level.tile_rows * level.tile_cols
+
     def tile_count(self, level: Level) -> int:
-        """Count the tiles of a level, over all bands."""
+        """Count the tiles of a level, over all bands, and those of its mask."""
         return math.prod(self.entry_shape(level))
+
+    def level_bound(self, level: Level) -> int:
+        """Give the most bytes that the tiles of a level can take."""
+        frame = LEADER_BYTES + TRAILER_BYTES
+        chosen = self.encoding.compression(level.index)
+        image = chosen.bound(self.tile_bytes(level)) + frame
+        mask = mask_bound(level.tile_size) + frame
+        return self.image_tiles(level) * image + (
+            self.mask_tiles(level) * mask if self.encoding.masked else 0
+        )
 
     @property
     def sections(self) -> list[tuple[int, int]]:
@@ -220,9 +187,14 @@ class CogPlan:
         regrouped chunk, the overviews (1/3), the encoded tiles (4/3 of the codec's
         bound) and the buffers of one tile.
         """
-        encoded = self.chunk_bytes * 4 / 3 * self.encoding.codec.expansion
+        expansion = max(1.0, min(1.51, self.encoding.image.codec.expansion))
+        encoded = self.chunk_bytes * 4 / 3 * expansion
+        image, overview = self.encoding.image, self.encoding.overview
+        # rounded pixels of a row of tiles, and what a codec that takes no buffer gives
+        rounded = (image.quantises or overview.quantises) * self.chunk_bytes
         return int(
             self.chunk_bytes * (3 + 1 / 3)
+            + rounded
             + encoded
             + 2 * self.tile_bytes(self.levels[0])
         )
@@ -235,7 +207,7 @@ class CogPlan:
             level = stage.levels[0]
             # one row of the next chunks gathers while another one comes in
             rows = min(level.height, 2 * stage.chunk_size)
-            waiting += rows * level.width * self.count * self.itemsize
+            waiting += rows * level.width * self.encoding.carried * self.itemsize
         if self.has_halo:
             waiting += self.stages[0].chunk_cols * self.chunk_bytes
         return waiting
@@ -296,31 +268,34 @@ class CogPlan:
     @property
     def max_bytes(self) -> int:
         """Upper bound of the file size: nothing compresses."""
-        codec = self.encoding.codec
-        frame = LEADER_BYTES + TRAILER_BYTES
-        payload = sum(
-            self.tile_count(level) * (codec.bound(self.tile_bytes(level)) + frame)
-            for level in self.levels
-        )
+        payload = sum(map(self.level_bound, self.levels))
         return self.header_bytes + self.alignment + payload
 
     @property
     def min_bytes(self) -> int:
         """Lower bound of the file size: its tiles if uncompressed, else the index."""
-        plain = self.encoding.codec.function is None
-        index = LEADER_BYTES + TRAILER_BYTES + 8
-        return sum(
-            self.tile_count(level) * (plain * self.tile_bytes(level) + index)
-            for level in self.levels
-        )
+        index = 8
+        if not self.encoding.sparse:
+            index += LEADER_BYTES + TRAILER_BYTES
+        total = 0
+        for level in self.levels:
+            chosen = self.encoding.compression(level.index)
+            plain = chosen.codec.is_plain and not self.may_omit
+            total += self.image_tiles(level) * (plain * self.tile_bytes(level) + index)
+        return total
+
+    @property
+    def may_omit(self) -> bool:
+        """Whether tiles may be left out or shared, so that no size is certain."""
+        return self.encoding.sparse or self.deduplicate
 
     def entries(self) -> DescriptiveEntries:
         """Let GDAL encode what describes the raster."""
         description = self.description
         return describe(
             description,
-            overview_resampling=self.encoding.resampling if self.levels[1:] else None,
-            tile_interleave=self.encoding.interleave == "tile",
+            self.encoding,
+            has_overviews=len(self.levels) > 1,
         )
 
     def __str__(self) -> str:
@@ -345,6 +320,8 @@ def plan_cog(
     size: tuple[int, int],
     options: CogOptions,
     source_chunk: tuple[int, int, int] | None = None,
+    *,
+    mask_given: bool = False,
 ) -> CogPlan:
     """Take every decision about a write.
 
@@ -358,6 +335,8 @@ def plan_cog(
         What the caller chose.
     source_chunk : (int, int, int) or None
         Largest chunk of the source (band, row, col), None when it is in memory.
+    mask_given : bool
+        The source has a mask as its last band, which `description` does not count.
 
     Returns
     -------
@@ -370,7 +349,7 @@ def plan_cog(
         A tile or a classic TIFF would be too large.
     """
     height, width = size
-    encoding = _encoding(description, size, options)
+    encoding = settle_encoding(description, size, options, mask_given=mask_given)
     tile_size = options.blocksize
     levels = tuple(
         Level(index, *level_size, legal_tile_size(*level_size, tile_size))
@@ -378,11 +357,14 @@ def plan_cog(
             overview_sizes(height, width, tile_size, options.overview_count)
         )
     )
-    depth, band_group = _chunking(encoding, description.count, levels)
+    depth, band_group = _chunking(encoding, levels)
+    nodata = (
+        None
+        if encoding.mask_nodata is not None
+        else (settle_nodata(description, options))
+    )
     plan = CogPlan(
-        description=replace(
-            description, dtype=encoding.dtype, nodata=_nodata(description, options)
-        ),
+        description=replace(description, dtype=encoding.dtype, nodata=nodata),
         height=height,
         width=width,
         source_dtype=description.dtype,
@@ -391,7 +373,8 @@ def plan_cog(
         levels=levels,
         stages=plan_stages(
             levels,
-            count=description.count,
+            count=encoding.carried,
+            source_count=encoding.sourced,
             band_group=band_group,
             chunk_size=tile_size << depth,
             depth=depth,
@@ -400,6 +383,7 @@ def plan_cog(
         source_chunk=source_chunk
         or (band_group, tile_size << depth, tile_size << depth),
         alignment=FULL_RESOLUTION_ALIGNMENT,
+        deduplicate=options.deduplicate,
     )
     largest = max(map(plan.tile_bytes, levels))
     if largest > MAX_TILE_BYTES:
@@ -424,127 +408,21 @@ def _with_format(plan: CogPlan) -> CogPlan:
     return plan
 
 
-def stored_dtype(dtype: str) -> str:
-    """Give the type in the file for a type of the source.
+def mask_bound(tile_size: int) -> int:
+    """Give the most bytes that a tile of a mask can take.
 
-    Parameters
-    ----------
-    dtype : str
-        NumPy name.
-
-    Returns
-    -------
-    str
-        The same, but uint8 for bool.
-
-    Raises
-    ------
-    InputError
-        GeoTIFF has no such type.
+    Deflate stores what does not compress: 5 bytes per 65,535, and its header.
     """
-    if dtype not in DTYPES:
-        stem = dtype.split("[", maxsplit=1)[0]
-        remedy = CASTS.get(stem, "float64")
-        raise InputError(
-            f"dtype {dtype!r} cannot be stored in a GeoTIFF; cast it first, for "
-            f"example .astype({remedy!r})"
-        )
-    return "uint8" if dtype == "bool" else dtype
+    raw = tile_size**2 // MASK_BITS
+    return raw + raw // 1000 + MASK_OVERHEAD
 
 
-def _encoding(
-    description: Description, size: tuple[int, int], options: CogOptions
-) -> Encoding:
-    dtype = stored_dtype(description.dtype)
-    kind = np.dtype(dtype).kind
-    chosen = codec(options.compress)
-    interleave = options.interleave
-    if interleave == "auto":
-        interleave = "pixel" if description.count <= MAX_PIXEL_BANDS else "band"
-    if description.count == 1:
-        # with one band all three are the same bytes
-        interleave = "pixel"
-    nodata = _pixel_nodata(_nodata(description, options), dtype)
-    return Encoding(
-        dtype=dtype,
-        codec=chosen,
-        level=options.level,
-        predictor=_predictor(options, chosen, dtype, interleave),
-        interleave=interleave,
-        resampling=_resampling(options, description.dtype),
-        nodata=nodata,
-        fill_nan=kind == "f"
-        and nodata is not None
-        and math.isfinite(nodata)
-        and options.nodata != "auto",
-        statistics=options.statistics and kind != "c",
-        valid_size=size,
-    )
-
-
-def _predictor(options: CogOptions, chosen: Codec, dtype: str, interleave: str) -> int:
-    kind = np.dtype(dtype).kind
-    if options.predictor == "auto":
-        if not chosen.has_predictor or kind == "c":
-            return 1
-        if interleave != "pixel":
-            # async-geotiff 0.5 undoes it with a stride of all bands: wrong pixels
-            return 1
-        return 3 if kind == "f" else 2
-    if options.predictor == 3 and kind != "f":  # noqa: PLR2004 - the tag's own number
-        raise OptionError(
-            f"predictor=3 is for floating point and cannot work with dtype {dtype}; "
-            "use predictor=2 or 'auto'"
-        )
-    if options.predictor == 2 and kind == "c":  # noqa: PLR2004
-        raise OptionError(f"predictor=2 cannot work with dtype {dtype}; use 1")
-    return options.predictor
-
-
-def _resampling(options: CogOptions, dtype: str) -> str:
-    kind = np.dtype(dtype).kind
-    if options.overview_resampling == "auto":
-        return "nearest" if kind in "bc" else "average"
-    if kind == "c" and options.overview_resampling in {"mode", "rms"}:
-        raise OptionError(
-            f"overview_resampling={options.overview_resampling!r} cannot work with "
-            f"dtype {dtype}; use 'nearest' or 'average'"
-        )
-    return options.overview_resampling
-
-
-def _nodata(description: Description, options: CogOptions) -> float | int | None:
-    """Settle the nodata value and check that the file's type can hold it."""
-    dtype = stored_dtype(description.dtype)
-    nodata = description.nodata if options.nodata == "auto" else options.nodata
-    kind = np.dtype(dtype).kind
-    if nodata is None:
-        return math.nan if kind == "f" and options.nodata == "auto" else None
-    if not isinstance(nodata, int | float | np.number):
-        raise OptionError(f"nodata={nodata!r}: give a number or None")
-    if not nodata_fits(nodata, dtype):
-        raise OptionError(
-            f"nodata={nodata!r} does not fit dtype {dtype}; choose a value of that "
-            "type, or nodata=None for none"
-        )
-    return int(nodata) if kind in "ui" else float(nodata)
-
-
-def _pixel_nodata(nodata: float | int | None, dtype: str) -> float | int | None:
-    """Round a nodata value to the type of the pixels, so that it equals them."""
-    if nodata is None or np.dtype(dtype).kind != "f":
-        return nodata
-    return float(np.dtype(dtype).type(nodata))
-
-
-def _chunking(
-    encoding: Encoding, count: int, levels: tuple[Level, ...]
-) -> tuple[int, int]:
+def _chunking(encoding: Encoding, levels: tuple[Level, ...]) -> tuple[int, int]:
     """Choose the chunk: how many tiles a side (as a power of 2) and how many bands."""
     itemsize = np.dtype(encoding.dtype).itemsize
     tile_size = max(level.tile_size for level in levels)
-    band_group = count
-    if encoding.planes:
+    count = band_group = encoding.carried
+    if encoding.planes and not encoding.masked:
         # each band is encoded on its own: as many as fill a chunk
         fitting = CHUNK_BYTES // (GROUP_CHUNK_SIZE**2 * itemsize)
         band_group = max(1, min(count, fitting))

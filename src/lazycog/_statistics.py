@@ -25,7 +25,10 @@ EMPTY = (0.0, math.inf, -math.inf, 0.0, 0.0)
 
 
 def tile_partials(
-    pixels: NDArray[np.generic], tile_size: int, nodata: float | int | None
+    pixels: NDArray[np.generic],
+    tile_size: int,
+    nodata: float | int | None,
+    valid: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
     """Summarise every tile of a piece of the full resolution.
 
@@ -37,6 +40,8 @@ def tile_partials(
         Side of a tile.
     nodata : number or None
         Left out, as NaN is.
+    valid : ndarray of bool, shape (height, width), or None
+        What it denies is left out as well.
 
     Returns
     -------
@@ -49,11 +54,19 @@ def tile_partials(
     if pixels.dtype.kind in "ui" and pixels.dtype.itemsize <= EXACT_BYTES:
         sums = np.empty((count, rows, cols, 5), np.int64)
         missing = NO_INTEGER if nodata is None else int(nodata)
+        if valid is not None:
+            kept = valid if nodata is None else valid & (pixels != nodata)
+            pixels = np.where(kept, pixels.astype(np.int32), np.int32(NO_INTEGER))
+            missing = NO_INTEGER
         _fill_sums(pixels, tile_size, np.int32(missing), sums)
         for index in np.ndindex(count, rows, cols):
             partials[index] = _finished(*sums[index].tolist())
         return partials
     values = pixels.astype(np.float32) if pixels.dtype == np.float16 else pixels
+    if valid is not None:
+        kept = valid if nodata is None else valid & (values != nodata)
+        # the kernel sums doubles anyway
+        values, nodata = np.where(kept, values.astype(np.float64), math.nan), None
     value = values.dtype.type(0 if nodata is None else nodata)
     _fill_partials(values, tile_size, value, nodata is not None, partials)
     return partials

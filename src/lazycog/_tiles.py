@@ -25,6 +25,8 @@ def cut_tile(
     col: int,
     scratch: NDArray[np.generic],
     predictor: int,
+    *,
+    repeat_edge: bool = False,
 ) -> NDArray[np.uint8]:
     """Cut a tile and make it ready for the codec.
 
@@ -38,6 +40,8 @@ def cut_tile(
         A buffer for one tile of the pixels' dtype, written over.
     predictor : int
         1, 2 or 3, as in the Predictor tag.
+    repeat_edge : bool
+        Pad with the last row and column: a lossy codec would smear zeros into pixels.
 
     Returns
     -------
@@ -54,11 +58,35 @@ def cut_tile(
     if inner.shape != scratch.shape:
         scratch[...] = 0
     scratch[: inner.shape[0], : inner.shape[1]] = inner
+    if repeat_edge:
+        scratch[:, inner.shape[1] :] = scratch[:, inner.shape[1] - 1, np.newaxis]
+        scratch[inner.shape[0] :] = scratch[inner.shape[0] - 1]
     if predictor == FLOATING_POINT:
         imagecodecs = importlib.import_module("imagecodecs")
         shuffled = imagecodecs.floatpred_encode(scratch, axis=-2)
         return np.ascontiguousarray(shuffled).view(np.uint8).reshape(-1)
     return scratch.view(np.uint8).reshape(-1)
+
+
+def cut_mask_tile(pixels: NDArray[np.generic], tile_size: int) -> NDArray[np.uint8]:
+    """Pack a tile of a mask: a bit per pixel, most significant first, 1 for valid.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (height, width)
+        Up to one tile; what lies beyond it is padded with 0, as GDAL does.
+    tile_size : int
+        A multiple of 16, so that rows end with a byte.
+
+    Returns
+    -------
+    ndarray of uint8
+        The tile's bytes, row by row.
+    """
+    height, width = pixels.shape
+    tile = np.zeros((tile_size, tile_size), np.bool_)
+    tile[:height, :width] = pixels != 0
+    return np.packbits(tile, axis=1).reshape(-1)
 
 
 @numba.njit(nogil=True, cache=True)

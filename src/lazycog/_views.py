@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lazycog._compression import Compression
     from lazycog._grid import Level
     from lazycog._plan import CogPlan
     from lazycog._result import CogResult
@@ -203,6 +204,7 @@ def _plan_rows(plan: CogPlan) -> list[Row]:
         ("interleave", plan.encoding.interleave),
         ("overviews", _overviews(plan)),
         ("nodata", _number(plan.encoding.nodata)),
+        ("mask", "1 bit per pixel" if plan.encoding.masked else "none"),
         ("tile", f"{plan.tile_size} x {plan.tile_size} px, {plan.total_tiles} tiles"),
         ("chunks", f"{chunks}{groups}, {side} px, {human_bytes(plan.chunk_bytes)}"),
         ("stages", f"{len(plan.stages)}, {plan.chunk_count} chunks in all"),
@@ -216,13 +218,22 @@ def _plan_rows(plan: CogPlan) -> list[Row]:
 
 
 def _compression(plan: CogPlan) -> str:
-    encoding = plan.encoding
-    level = encoding.codec.default_level if encoding.level is None else encoding.level
-    text = encoding.codec.name
-    text += "" if level is None else f", level {level}"
-    return text + (
-        "" if encoding.predictor == 1 else f", predictor {encoding.predictor}"
-    )
+    image, overview = plan.encoding.image, plan.encoding.overview
+    text = _settings(image)
+    if overview != image and len(plan.levels) > 1:
+        text += f"; overviews {_settings(overview)}"
+    return text
+
+
+def _settings(chosen: Compression) -> str:
+    parts = [chosen.codec.name]
+    parts += [f"level {chosen.level}"] * (chosen.level is not None)
+    parts += [f"quality {chosen.quality}"] * (chosen.quality is not None)
+    parts += ["lossless"] * (chosen.codec.has_both and chosen.lossless)
+    if chosen.max_z_error:
+        parts.append(f"error up to {chosen.max_z_error:g}")
+    parts += [f"predictor {chosen.predictor}"] * (chosen.predictor != 1)
+    return ", ".join(parts)
 
 
 def _overviews(plan: CogPlan) -> str:

@@ -28,6 +28,8 @@ class Raster:
     pixels: Any
     """Dask or NumPy array, shape (band, height, width)."""
     description: Description
+    mask_given: bool = False
+    """The last band of the pixels is a mask, which the description does not count."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -39,7 +41,13 @@ def plan(raster: Raster, options: CogOptions) -> CogPlan:
     """Take every decision about a write; compute nothing."""
     chunks = getattr(raster.pixels, "chunks", None)
     source_chunk = tuple(map(max, chunks)) if chunks else None
-    return plan_cog(raster.description, raster.size, options, source_chunk)
+    return plan_cog(
+        raster.description,
+        raster.size,
+        options,
+        source_chunk,
+        mask_given=raster.mask_given,
+    )
 
 
 def write(

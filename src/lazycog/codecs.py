@@ -1,113 +1,163 @@
-"""Codecs of the tiles: name, TIFF code, default level, and the call that encodes.
-
-Each codec is a frozen value; imagecodecs does the work without holding the GIL.
-"""
+"""Encode tiles: imagecodecs does the work, without holding the GIL."""
 
 from __future__ import annotations
 
 import importlib
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from lazycog.errors import OptionError
+import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
-
-@dataclass(frozen=True)
-class Codec:
-    """A tile codec."""
-
-    name: str
-    compression: int
-    """Value of the Compression tag (TIFF 6.0 §8; libtiff's tiff.h for zstd)."""
-    function: str | None
-    """Encoder in imagecodecs, None for plain bytes."""
-    default_level: int | None
-    has_predictor: bool
-    expansion: float
-    """Bound on encoded size over raw size, for data that does not compress."""
-
-    def bound(self, tile_bytes: int) -> int:
-        """Give the most bytes that a tile can encode to."""
-        return math.ceil(tile_bytes * self.expansion) + MIN_BOUND
-
-    def encode(
-        self, tile: NDArray[np.uint8], out: memoryview, level: int | None
-    ) -> int:
-        """Encode the bytes of one tile into a buffer.
-
-        Parameters
-        ----------
-        tile : ndarray of uint8
-            Contiguous bytes of the tile, predictor applied.
-        out : memoryview
-            At least ``bound(len(tile))`` writable bytes.
-        level : int or None
-            Effort, None for the codec's default.
-
-        Returns
-        -------
-        int
-            Number of bytes written at the start of `out`.
-
-        Raises
-        ------
-        Exception
-            Whatever the encoder raises; the caller names the tile.
-        """
-        if self.function is None:
-            out[: len(tile)] = tile.data
-            return len(tile)
-        encoder = getattr(importlib.import_module("imagecodecs"), self.function)
-        effort = (
-            {} if self.default_level is None else {"level": level or self.default_level}
-        )
-        return len(encoder(tile, out=out, **effort))
+    from lazycog._compression import Compression
 
 
-MIN_BOUND = 256
-"""Frame and block headers of the smallest tiles."""
-
-
-CODECS: Mapping[str, Codec] = {
-    codec.name: codec
-    for codec in (
-        Codec("none", 1, None, None, has_predictor=False, expansion=1.0),
-        # 12-bit codes for 8-bit bytes, and a clear code per 4,093 of them
-        Codec("lzw", 5, "lzw_encode", None, has_predictor=True, expansion=1.51),
-        # stored blocks: 5 bytes per 65,535
-        Codec("deflate", 8, "deflate_encode", 6, has_predictor=True, expansion=1.001),
-        # raw blocks: 3 bytes per 128 KiB; levels as measured in the README
-        Codec("zstd", 50000, "zstd_encode", 3, has_predictor=True, expansion=1.004),
-    )
-}
-"""Codecs by the name of the ``compress`` option."""
-
-
-def codec(name: str) -> Codec:
-    """Look a codec up.
+def encode(tile: NDArray[Any], out: memoryview, chosen: Compression) -> int:
+    """Encode one tile into a buffer.
 
     Parameters
     ----------
-    name : str
-        Value of the ``compress`` option.
+    tile : ndarray
+        Contiguous bytes of the tile, predictor applied; or its pixels, shape
+        (row, col, band), for a codec that takes pixels.
+    out : memoryview
+        At least ``chosen.bound(tile.nbytes)`` writable bytes.
+    chosen : Compression
+        Codec and settings.
 
     Returns
     -------
-    Codec
-        The codec.
+    int
+        Number of bytes written at the start of `out`.
 
     Raises
     ------
-    OptionError
-        No such codec.
+    Exception
+        Whatever the encoder raises; the caller names the tile.
     """
-    if name not in CODECS:
-        raise OptionError(f"compress={name!r}: choose one of {', '.join(CODECS)}")
-    return CODECS[name]
+    name = chosen.codec.name
+    if chosen.codec.takes_pixels:
+        flat = tile[..., 0] if tile.shape[-1] == 1 else tile
+        return _put(_IMAGE_ENCODERS[name](flat, chosen), out)
+    if chosen.codec.is_plain:
+        out[: len(tile)] = tile.data
+        return len(tile)
+    encoder = _imagecodecs(f"{name}_encode")
+    if chosen.level is None:
+        return len(encoder(tile, out=out))
+    return len(encoder(tile, level=chosen.level, out=out))
+
+
+MASK_LEVEL = 6
+"""GDAL compresses masks with deflate at its default level, whatever the image has."""
+
+
+def encode_mask(bits: NDArray[np.uint8], out: memoryview) -> int:
+    """Encode the packed bits of a mask tile; see :func:`encode`."""
+    return len(_imagecodecs("deflate_encode")(bits, level=MASK_LEVEL, out=out))
+
+
+def jpeg_tables(chosen: Compression) -> bytes:
+    """Give the quantisation tables that all JPEG tiles share (JPEGTables tag)."""
+    sample = np.zeros((16, 16, 3), np.uint8)
+    found = b"".join(
+        data for marker, data in _segments(_jpeg_file(sample, chosen)) if marker == DQT
+    )
+    return SOI + found + EOI
+
+
+def _imagecodecs(name: str) -> Callable[..., bytes]:
+    return cast(
+        "Callable[..., bytes]", getattr(importlib.import_module("imagecodecs"), name)
+    )
+
+
+def _put(data: bytes, out: memoryview) -> int:
+    out[: len(data)] = data
+    return len(data)
+
+
+SOI, EOI = b"\xff\xd8", b"\xff\xd9"
+"""Start and end of a JPEG stream (ITU T.81, table B.1)."""
+DQT, APP0, SOS = 0xDB, 0xE0, 0xDA
+"""Markers of quantisation tables, JFIF header and scan (ITU T.81, table B.1)."""
+
+
+def _segments(stream: bytes) -> list[tuple[int, bytes]]:
+    """Split a JPEG stream; the last piece is the scan with all that follows it."""
+    position = len(SOI)
+    found: list[tuple[int, bytes]] = []
+    while True:
+        marker = stream[position + 1]
+        if marker == SOS:
+            return [*found, (marker, stream[position:])]
+        length = 2 + int.from_bytes(stream[position + 2 : position + 4], "big")
+        found.append((marker, stream[position : position + length]))
+        position += length
+
+
+def _jpeg_file(tile: NDArray[Any], chosen: Compression) -> bytes:
+    colour = (
+        {"colorspace": "rgb", "outcolorspace": "ycbcr", "subsampling": "420"}
+        if tile.ndim == 3  # noqa: PLR2004 - row, col, band
+        else {}
+    )
+    return _imagecodecs("jpeg8_encode")(
+        tile, level=chosen.quality, optimize=True, **colour
+    )
+
+
+def _jpeg(tile: NDArray[Any], chosen: Compression) -> bytes:
+    """Encode without the tables that stand in JPEGTables (TIFF Technical Note 2)."""
+    kept = [
+        data
+        for marker, data in _segments(_jpeg_file(tile, chosen))
+        if marker not in {DQT, APP0}
+    ]
+    return SOI + b"".join(kept)
+
+
+def _webp(tile: NDArray[Any], chosen: Compression) -> bytes:
+    encoder = _imagecodecs("webp_encode")
+    if chosen.lossless:
+        return encoder(tile, lossless=True)
+    return encoder(tile, level=chosen.quality)
+
+
+def _lerc(tile: NDArray[Any], chosen: Compression) -> bytes:
+    squeezed = chosen.codec.name.removeprefix("lerc").removeprefix("_") or None
+    more = {} if squeezed is None else {"level": chosen.level}
+    return _imagecodecs("lerc_encode")(
+        tile, level=chosen.max_z_error, compression=squeezed, compressionargs=more
+    )
+
+
+def _jxl(tile: NDArray[Any], chosen: Compression) -> bytes:
+    how: dict[str, Any] = {"lossless": True}
+    if not chosen.lossless:
+        how = {"distance": _butteraugli_distance(cast("int", chosen.quality))}
+    return _imagecodecs("jpegxl_encode")(
+        tile, effort=chosen.level, numthreads=1, usecontainer=False, **how
+    )
+
+
+def _butteraugli_distance(quality: int) -> float:
+    """Turn a quality into libjxl's distance (JxlEncoderDistanceFromQuality)."""
+    if quality >= 100:  # noqa: PLR2004 - visually lossless
+        return 0.0
+    if quality >= 30:  # noqa: PLR2004 - linear down to here
+        return 0.1 + (100 - quality) * 0.09
+    return 53.0 / 3000.0 * quality**2 - 23.0 / 20.0 * quality + 25.0
+
+
+_IMAGE_ENCODERS: Mapping[str, Callable[[NDArray[Any], Compression], bytes]] = {
+    "jpeg": _jpeg,
+    "webp": _webp,
+    "lerc": _lerc,
+    "lerc_deflate": _lerc,
+    "lerc_zstd": _lerc,
+    "jxl": _jxl,
+}

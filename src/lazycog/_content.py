@@ -1,0 +1,369 @@
+"""What the caller says about a raster, checked and put before the raster's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lazycog._georef import IDENTITY, GroundControlPoint
+from lazycog.errors import InputError, OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lazycog._georef import Description
+    from lazycog._options import CogOptions
+
+COLORINTERP = (
+    "undefined",
+    "gray",
+    "palette",
+    "red",
+    "green",
+    "blue",
+    "alpha",
+    "hue",
+    "saturation",
+    "lightness",
+    "cyan",
+    "magenta",
+    "yellow",
+    "black",
+    "Y",
+    "Cb",
+    "Cr",
+)
+"""Names of rasterio.enums.ColorInterp."""
+COLORMAP_SIZES = {"uint8": 256, "uint16": 65536}
+"""Entries of a colour table (TIFF 6.0 §5: two to the power of the bits)."""
+RGB = 3
+
+
+def with_options(description: Description, options: CogOptions) -> Description:
+    """Let the caller's metadata go before the raster's own.
+
+    Parameters
+    ----------
+    description : Description
+        What the raster says about itself.
+    options : CogOptions
+        What the caller says.
+
+    Returns
+    -------
+    Description
+        Both, checked against the number of bands.
+
+    Raises
+    ------
+    OptionError
+        Something has another length or kind than the raster's bands.
+    """
+    description = _with_bands(description, options)
+    flat, spaces = _split_tags(options.tags)
+    return replace(
+        description,
+        tags={**description.tags, **flat},
+        namespaces={**description.namespaces, **spaces},
+        colormap=_colormap(description, options),
+        colorinterp=_colorinterp(description, options),
+        **_control(description, options),
+    )
+
+
+def text(value: object) -> str:
+    """Write a value as a tag's text: a sequence as a list."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return ", ".join(str(each) for each in value)
+    return str(value)
+
+
+def _with_bands(description: Description, options: CogOptions) -> Description:
+    count = description.count
+    columns: dict[str, tuple[str, Callable[[Any], Any]]] = {
+        "descriptions": (
+            "description",
+            lambda each: None if each is None else str(each),
+        ),
+        "scales": ("scale", float),
+        "offsets": ("offset", float),
+        "units": ("unit", lambda each: None if each is None else str(each)),
+        "band_tags": ("tags", lambda each: {str(k): text(v) for k, v in each.items()}),
+    }
+    bands = list(description.bands)
+    for option, (name, convert) in columns.items():
+        given = getattr(options, option)
+        if given is None:
+            continue
+        rule = f"{option}={given!r}: give a list with one value per band, {count} here"
+        for index, value in enumerate(_per_band(given, count, rule)):
+            try:
+                converted = convert(value)
+            except (TypeError, ValueError, AttributeError) as error:
+                kind = "mapping" if option == "band_tags" else "number"
+                raise OptionError(f"{rule}, each a {kind}") from error
+            bands[index] = replace(bands[index], **{name: converted})
+    if any(not math.isfinite(x) for band in bands for x in (band.scale, band.offset)):
+        raise OptionError("scales and offsets must be finite numbers")
+    return replace(description, bands=tuple(bands))
+
+
+def _per_band(given: Any, count: int, rule: str) -> Collection[Any]:  # noqa: ANN401
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Collection):
+        raise OptionError(rule)
+    if len(given) != count:
+        raise OptionError(rule)
+    return given
+
+
+def _split_tags(
+    tags: Mapping[str, Any] | None,
+) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Tell tags of the dataset from those of a namespace, which are mappings."""
+    flat: dict[str, str] = {}
+    spaces: dict[str, dict[str, str]] = {}
+    for name, value in (tags or {}).items():
+        if isinstance(value, Mapping):
+            if name in {"IMAGE_STRUCTURE", "SUBDATASETS", "DERIVED_SUBDATASETS"}:
+                raise OptionError(
+                    f"tags[{name!r}]: GDAL derives this namespace itself; choose "
+                    "another name"
+                )
+            spaces[str(name)] = {str(key): text(each) for key, each in value.items()}
+        else:
+            flat[str(name)] = text(value)
+    return flat, spaces
+
+
+def _colormap(
+    description: Description, options: CogOptions
+) -> Mapping[int, tuple[int, int, int, int]] | None:
+    given = options.colormap
+    if given is None:
+        return description.colormap
+    size = COLORMAP_SIZES.get(description.dtype)
+    if size is None or description.count != 1:
+        raise OptionError(
+            f"colormap= cannot work with {description.count} band(s) of dtype "
+            f"{description.dtype}: a colour table belongs to one band of uint8 or "
+            "uint16"
+        )
+    if options.compress in {"jpeg", "webp"} or options.quality is not None:
+        raise OptionError(
+            f"colormap= cannot work with the lossy compress={options.compress!r}, "
+            "which mixes the colours' numbers; use a lossless codec"
+        )
+    table = {}
+    for value, colour in given.items():
+        parts = tuple(colour) if isinstance(colour, Collection) else ()
+        legal = len(parts) in {RGB, RGB + 1} and all(
+            isinstance(part, int | np.integer) and 0 <= part <= 255  # noqa: PLR2004
+            for part in parts
+        )
+        if not legal or not 0 <= int(value) < size:
+            raise OptionError(
+                f"colormap[{value!r}]={colour!r}: give (red, green, blue) or (red, "
+                f"green, blue, alpha), each 0 to 255, for values 0 to {size - 1}"
+            )
+        numbers = [int(part) for part in parts]
+        alpha = numbers[RGB] if len(numbers) > RGB else 255
+        table[int(value)] = (numbers[0], numbers[1], numbers[2], alpha)
+    return table
+
+
+def _colorinterp(
+    description: Description, options: CogOptions
+) -> tuple[str, ...] | None:
+    given = options.colorinterp
+    if given is None:
+        return description.colorinterp
+    rule = (
+        f"colorinterp={given!r}: give one name per band, {description.count} here, of "
+        f"{', '.join(COLORINTERP)}"
+    )
+    names = tuple(str(each) for each in _per_band(given, description.count, rule))
+    names = tuple("gray" if name == "grey" else name for name in names)
+    if set(names) - set(COLORINTERP):
+        raise OptionError(rule)
+    if options.colormap is not None and names != ("palette",):
+        raise OptionError(
+            f"colorinterp={given!r} cannot work with colormap=, which makes its band a "
+            "palette; drop one of the two"
+        )
+    if names == ("palette",) and options.colormap is None:
+        raise OptionError("colorinterp=['palette'] needs colormap=, the colour table")
+    return names
+
+
+def _control(description: Description, options: CogOptions) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if options.gcps is not None:
+        points, wkt = _gcps(options.gcps)
+        found |= {"gcps": points, "gcps_crs_wkt": wkt or description.crs_wkt}
+    if found.get("gcps", description.gcps):
+        if description.transform != IDENTITY and options.gcps is not None:
+            raise OptionError(
+                "gcps= cannot work with the raster's transform: a GeoTIFF holds one of "
+                "the two; drop its coordinates and transform, or gcps="
+            )
+        if description.transform != IDENTITY:
+            # the raster itself has both: the transform is the better one
+            found |= {"gcps": (), "gcps_crs_wkt": None}
+    if options.rpcs is not None:
+        found["rpcs"] = _rpcs(options.rpcs)
+    return found
+
+
+def _gcps(given: Any) -> tuple[tuple[GroundControlPoint, ...], str | None]:  # noqa: ANN401 - rasterio's
+    """Take rasterio's points, alone or with their CRS."""
+    crs = None
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], Sequence):  # noqa: PLR2004
+        given, crs = given
+    try:
+        points = tuple(
+            GroundControlPoint(
+                float(each.row),
+                float(each.col),
+                float(each.x),
+                float(each.y),
+                float(each.z or 0.0),
+            )
+            for each in given
+        )
+        wkt = None if crs is None else _wkt(crs)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise OptionError(
+            f"gcps={given!r}: give a list of rasterio.control.GroundControlPoint, or "
+            f"(list, crs): {error}"
+        ) from error
+    if not points:
+        raise OptionError("gcps=[]: give at least one ground control point, or None")
+    return points, wkt
+
+
+def _wkt(crs: Any) -> str:  # noqa: ANN401 - anything rasterio takes
+    import rasterio.crs  # noqa: PLC0415
+
+    text: str = rasterio.crs.CRS.from_user_input(crs).to_wkt()
+    return text
+
+
+def _rpcs(given: Any) -> Mapping[str, str]:  # noqa: ANN401 - rasterio's
+    from rasterio import rpc  # noqa: PLC0415
+
+    try:
+        model = given if isinstance(given, rpc.RPC) else rpc.RPC.from_gdal(dict(given))
+        items: Mapping[str, str] = model.to_gdal()
+    except (KeyError, TypeError, ValueError) as error:
+        raise OptionError(
+            f"rpcs={given!r}: give a rasterio.rpc.RPC, or a mapping with GDAL's names "
+            f"(LINE_OFF, ..., SAMP_DEN_COEFF): {error}"
+        ) from error
+    return items
+
+
+def check_facts(
+    description: Description, size: tuple[int, int], options: CogOptions
+) -> None:
+    """Compare what a rasterio profile says about the raster with the raster.
+
+    Parameters
+    ----------
+    description : Description
+        The raster.
+    size : (int, int)
+        Height and width in pixels.
+    options : CogOptions
+        Its ``profile`` holds the facts.
+
+    Raises
+    ------
+    OptionError
+        They differ: the profile is another raster's.
+    """
+    found: dict[str, object] = {
+        "dtype": description.dtype,
+        "count": description.count,
+        "height": size[0],
+        "width": size[1],
+    }
+    for name, said in (options.profile or {}).items():
+        if said is None:
+            continue
+        if name in found:
+            same = str(np.dtype(said)) if name == "dtype" else int(said)
+            if same != found[name]:
+                raise OptionError(
+                    f"profile {name}={said!r} is not the raster's {found[name]!r}; "
+                    "drop it from the profile, or convert the raster first"
+                )
+        elif name == "transform" and tuple(said)[:6] != description.transform:
+            raise OptionError(
+                f"profile transform={tuple(said)[:6]} is not the raster's "
+                f"{description.transform}; drop it, or use .rio.write_transform()"
+            )
+        elif name == "crs":
+            _check_crs(said, description)
+        elif name == "photometric":
+            _check_photometric(str(said).upper(), description, options)
+
+
+def _check_crs(said: Any, description: Description) -> None:  # noqa: ANN401
+    import rasterio.crs  # noqa: PLC0415
+
+    wkt = description.crs_wkt
+    own = None if wkt is None else rasterio.crs.CRS.from_wkt(wkt)
+    try:
+        wanted = rasterio.crs.CRS.from_user_input(said)
+    except rasterio.errors.CRSError as error:
+        raise OptionError(f"profile crs={said!r} is no CRS: {error}") from error
+    if own != wanted:
+        raise OptionError(
+            f"profile crs={said!r} is not the raster's; drop it, or use "
+            ".rio.write_crs() or .rio.reproject() first"
+        )
+
+
+def _check_photometric(
+    said: str, description: Description, options: CogOptions
+) -> None:
+    rgb = description.count in {RGB, RGB + 1} and description.dtype == "uint8"
+    legal = {
+        "MINISBLACK": options.compress != "jpeg" or description.count != RGB,
+        "RGB": rgb,
+        "YCBCR": options.compress == "jpeg" and description.count == RGB,
+        "PALETTE": description.colormap is not None,
+    }
+    if not legal.get(said, False):
+        raise OptionError(
+            f"profile photometric={said!r} cannot work with {description.count} "
+            f"band(s) of {description.dtype} and compress={options.compress!r}; drop "
+            "it, colorinterp= and colormap= say what bands mean"
+        )
+
+
+def check_band_nodata(values: object) -> None:
+    """Refuse bands with different nodata values: a GeoTIFF has one.
+
+    Parameters
+    ----------
+    values : sequence of number or None, or something else
+        The attribute ``nodatavals``, one value per band.
+
+    Raises
+    ------
+    InputError
+        They differ.
+    """
+    if not isinstance(values, list | tuple | np.ndarray):
+        return
+    if len({str(each) for each in values}) > 1:
+        raise InputError(
+            f"the bands have several nodata values: {tuple(values)}; a GeoTIFF holds "
+            "one, so unify them first, for example with .where(), or set the one to "
+            "use with .rio.write_nodata() and delete the attribute nodatavals"
+        )
