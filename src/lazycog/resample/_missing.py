@@ -22,7 +22,11 @@ def work_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def describe_missing(
-    dtype: np.dtype[Any], nodata: float | None, result: np.dtype[Any]
+    dtype: np.dtype[Any],
+    nodata: float | None,
+    result: np.dtype[Any],
+    *,
+    masked: bool = False,
 ) -> Missing:
     """
     Describe the missing pixels of a dtype.
@@ -35,6 +39,9 @@ def describe_missing(
         Value of the missing pixels.
     result : dtype
         Type of ``fill`` and ``replacement``.
+    masked : bool
+        A mask says which pixels are missing. Then nodata tells none, as in GDAL, and a
+        window without valid pixels gives 0 where there is no nodata.
 
     Returns
     -------
@@ -48,11 +55,16 @@ def describe_missing(
     """
     if nodata is None or (math.isnan(nodata) and dtype.kind == "f"):
         low, high = _limits(dtype)
-        fill = result.type(math.nan if dtype.kind == "f" else 0)
+        zero = dtype.kind != "f" or (masked and nodata is None)
+        fill = result.type(0 if zero else math.nan)
         return Missing(high, low, fill, fill)
     value = _exact(dtype, nodata)
+    fill, replacement = result.type(value), result.type(_replacement(value))
+    if masked:
+        low, high = _limits(dtype)
+        return Missing(high, low, fill, replacement)
     low, high = _equal_range(value) if dtype.kind == "f" else (value, value)
-    return Missing(low, high, result.type(value), result.type(_replacement(value)))
+    return Missing(low, high, fill, replacement)
 
 
 def _limits(dtype: np.dtype[Any]) -> tuple[Any, Any]:

@@ -16,10 +16,9 @@ import numba
 import numpy as np
 
 from lazycog.resample._missing import describe_missing
-from lazycog.resample._types import Missing
 
 if TYPE_CHECKING:
-    from lazycog.resample._types import Array
+    from lazycog.resample._types import Array, Missing
     from lazycog.resample._windows import Axis
 
 _LARGEST = 255
@@ -27,22 +26,38 @@ _LARGEST = 255
 
 
 def reduce(
-    pixels: Array, out: Array, rows: Axis, cols: Axis, nodata: float | None
+    pixels: Array,
+    out: Array,
+    rows: Axis,
+    cols: Axis,
+    nodata: float | None,
+    valid: Array | None,
 ) -> None:
     """Take the most frequent valid pixel of every window."""
-    missing = describe_missing(pixels.dtype, nodata, out.dtype)
+    masked = valid is not None
+    missing = describe_missing(pixels.dtype, nodata, out.dtype, masked=masked)
     if pixels.dtype == np.float16:  # numba has no float16; float32 holds all of it
-        missing = Missing(*np.array(missing, np.float32))
         single = np.empty(out.shape, np.float32)
-        _run(pixels.astype(np.float32), single, rows, cols, missing)
+        widened = missing.widened()
+        _run(pixels.astype(np.float32), single, rows, cols, valid, widened)
         out[:] = single
     else:
-        _run(pixels, out, rows, cols, missing)
+        _run(pixels, out, rows, cols, valid, missing)
 
 
-def _run(pixels: Array, out: Array, rows: Axis, cols: Axis, missing: Missing) -> None:
+def _run(
+    pixels: Array,
+    out: Array,
+    rows: Axis,
+    cols: Axis,
+    valid: Array | None,
+    missing: Missing,
+) -> None:
     row_windows, col_windows = rows.windows(), cols.windows()
     size = int(np.ptp(row_windows, axis=1).max() * np.ptp(col_windows, axis=1).max())
+    if valid is not None:
+        _valid_windows(pixels, valid, out, row_windows, col_windows, size, missing)
+        return
     kernel = _lines if cols.regular_width and size <= _LARGEST else _windows
     kernel(pixels, out, row_windows, col_windows, size, missing)
 
@@ -120,11 +135,11 @@ def _windows(
                 window = pixels[
                     band, rows[row, 0] : rows[row, 1], cols[col, 0] : cols[col, 1]
                 ]
-                out[band, row, col] = _most_frequent(window, values, counts, missing)
+                out[band, row, col] = most_frequent(window, values, counts, missing)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _most_frequent(
+def most_frequent(
     window: Array, values: Array, counts: Array, missing: Missing
 ) -> float:
     """Count the distinct valid values of a window, in ``values`` and ``counts``."""
@@ -143,3 +158,27 @@ def _most_frequent(
             if counts[place] > counts[best]:
                 best = place
     return values[best] if found else missing.fill
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _valid_windows(
+    pixels: Array,
+    valid: Array,
+    out: Array,
+    rows: Array,
+    cols: Array,
+    size: int,
+    missing: Missing,
+) -> None:
+    """Fill ``out`` with the most frequent valid pixel of every window."""
+    seen = np.empty(size, pixels.dtype)
+    values = np.empty(size, pixels.dtype)
+    counts = np.empty(size, np.int64)
+    for band, row, col in np.ndindex(out.shape):
+        found = 0
+        for y in range(rows[row, 0], rows[row, 1]):
+            for x in range(cols[col, 0], cols[col, 1]):
+                if valid[y, x]:
+                    seen[found] = pixels[band, y, x]
+                    found += 1
+        out[band, row, col] = most_frequent(seen[:found], values, counts, missing)

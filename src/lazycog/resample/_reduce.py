@@ -2,47 +2,63 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lazycog.resample import _complex, _mean, _mode, _nearest
+from lazycog.resample import _complex, _convolution, _gauss, _mean, _mode, _nearest
+from lazycog.resample._taps import RADIUS, span
 from lazycog.resample._windows import Axis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from numpy.typing import DTypeLike
+    from numpy.typing import DTypeLike, NDArray
 
     from lazycog.resample._types import Array
 
-    Kernel = Callable[[Array, Array, Axis, Axis, float | None], None]
+    Kernel = Callable[[Array, Array, Axis, Axis, float | None, Array | None], None]
+    Spans = tuple[Array, Array]
 
 _REAL = frozenset("bBhHiIlLqQefd")
 _COMPLEX = frozenset("FD")
 
 
 def _average(
-    pixels: Array, out: Array, rows: Axis, cols: Axis, nodata: float | None
+    pixels: Array,
+    out: Array,
+    rows: Axis,
+    cols: Axis,
+    nodata: float | None,
+    valid: Array | None,
 ) -> None:
     if pixels.dtype.kind == "c":
-        _complex.reduce(pixels, out, rows, cols)
+        _complex.reduce(pixels, out, rows, cols, valid)
     else:
-        _mean.reduce(pixels, out, rows, cols, nodata, quadratic=False)
-
-
-def _rms(
-    pixels: Array, out: Array, rows: Axis, cols: Axis, nodata: float | None
-) -> None:
-    _mean.reduce(pixels, out, rows, cols, nodata, quadratic=True)
+        _mean.reduce(pixels, out, rows, cols, nodata, valid, quadratic=False)
 
 
 def _gather(
-    pixels: Array, out: Array, rows: Axis, cols: Axis, nodata: float | None
+    pixels: Array,
+    out: Array,
+    rows: Axis,
+    cols: Axis,
+    nodata: float | None,
+    valid: Array | None,
 ) -> None:
-    del nodata  # the nearest pixel is taken whatever it is
+    del nodata, valid  # the nearest pixel is taken whatever it is
     _nearest.reduce(pixels, out, rows, cols)
+
+
+def _touched(rows: Axis, cols: Axis) -> Spans:
+    return rows.windows(), cols.windows()
+
+
+def _filtered(resampling: str, rows: Axis, cols: Axis) -> Spans:
+    return span(rows, RADIUS[resampling]), span(cols, RADIUS[resampling])
 
 
 @dataclass(frozen=True)
@@ -55,13 +71,54 @@ class _Resampling:
     dtype_chars: frozenset[str]
     """``numpy.dtype.char`` of every dtype accepted."""
 
+    spans: Callable[[Axis, Axis], Spans] = _touched
+    """Gives ``[start, stop)`` of the source rows and columns of every target."""
+
+    support: int = 0
+    """Source pixels that a target may touch beyond its window, to either side."""
+
 
 _RESAMPLINGS = {
     "nearest": _Resampling(_gather, _REAL | _COMPLEX),
     "average": _Resampling(_average, _REAL | _COMPLEX),
     "mode": _Resampling(_mode.reduce, _REAL),
-    "rms": _Resampling(_rms, _REAL),
+    "rms": _Resampling(partial(_mean.reduce, quadratic=True), _REAL),
+    "gauss": _Resampling(_gauss.reduce, _REAL, _gauss.spans, _gauss.SUPPORT),
+} | {
+    name: _Resampling(
+        partial(_convolution.reduce, resampling=name),
+        _REAL,
+        partial(_filtered, name),
+        # (radius - 1/2) windows of at most 3 pixels, rounded to whole pixels
+        math.ceil((radius - 0.5) * 3),
+    )
+    for name, radius in RADIUS.items()
 }
+
+
+def support(resampling: str) -> int:
+    """
+    Tell how far beyond its own window a target reaches, in source pixels.
+
+    Parameters
+    ----------
+    resampling : str
+        GDAL's name of the kernel in lower case.
+
+    Returns
+    -------
+    int
+        Pixels beyond ``[i * r, (i + 1) * r)`` to either side, at most, for any ``r`` up
+        to 3: that of an overview of half the size, rounded down.
+
+    Raises
+    ------
+    ValueError
+        There is no such kernel.
+    """
+    if resampling not in _RESAMPLINGS:
+        raise ValueError(f"no {resampling!r} kernel; choose from {list(_RESAMPLINGS)}")
+    return _RESAMPLINGS[resampling].support
 
 
 def supports(dtype: DTypeLike, resampling: str) -> bool:
@@ -94,6 +151,7 @@ def reduce(
     source_origin: tuple[int, int],
     target_origin: tuple[int, int],
     target_shape: tuple[int, int],
+    valid: NDArray[np.bool_] | None = None,
 ) -> Array:
     r"""
     Make a piece of level l+1 from a piece of level l, as GDAL makes overviews.
@@ -102,8 +160,9 @@ def reduce(
     ----------
     pixels : ndarray, shape (band, height, width)
         Piece of level l that holds every pixel the targets need.
-    resampling : {"nearest", "average", "mode", "rms"}
-        Kernel.
+    resampling : str
+        Kernel: nearest, average, mode, rms, bilinear, cubic, cubicspline, lanczos or
+        gauss.
     nodata : int, float or None
         Value of the pixels without data, representable in the dtype of ``pixels``.
     source_size : (height, width)
@@ -116,6 +175,8 @@ def reduce(
         Position of the first pixel wanted in level l+1.
     target_shape : (height, width)
         Shape of the piece wanted; zero along an axis gives an empty piece.
+    valid : ndarray of bool, shape (height, width), or None
+        Mask of all bands, True for data. Pixels where it is False are skipped.
 
     Returns
     -------
@@ -126,7 +187,7 @@ def reduce(
     ------
     ValueError
         The dtype does not go with the resampling, ``nodata`` does not fit the dtype,
-        or ``pixels`` lacks a pixel that a target needs.
+        ``pixels`` lacks a pixel that a target needs, or ``valid`` has another shape.
 
     Notes
     -----
@@ -172,21 +233,34 @@ def reduce(
         for size, origin, count in zip(sizes, origins, target_shape, strict=True)
     )
     native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+    there = None if valid is None else _checked_mask(valid, pixels.shape[1:])
     out = np.empty((pixels.shape[0], rows.count, cols.count), native.dtype)
     if out.size:
-        _check_covered(native, rows, cols)
-        _RESAMPLINGS[resampling].kernel(native, out, rows, cols, nodata)
+        chosen = _RESAMPLINGS[resampling]
+        _check_covered(native, (rows, cols), chosen.spans(rows, cols))
+        chosen.kernel(native, out, rows, cols, nodata, there)
     return out
 
 
-def _check_covered(pixels: Array, rows: Axis, cols: Axis) -> None:
-    for name, axis, length in zip(
-        ("rows", "columns"), (rows, cols), pixels.shape[1:], strict=True
+def _checked_mask(valid: NDArray[np.bool_], size: tuple[int, ...]) -> Array:
+    if valid.dtype != np.bool_ or valid.shape != size:
+        raise ValueError(
+            f"valid is {valid.dtype} of shape {valid.shape}, "
+            f"the pixels need bool of shape {size}"
+        )
+    return np.ascontiguousarray(valid)
+
+
+def _check_covered(pixels: Array, axes: Sequence[Axis], spans: Spans) -> None:
+    names = ("rows", "columns")
+    for name, axis, ends, length in zip(
+        names, axes, spans, pixels.shape[1:], strict=True
     ):
-        start, stop = axis.extent()
-        if start < 0 or stop > length:
-            first = axis.source_origin
+        first = axis.source_origin
+        start = max(int(ends[:, 0].min()) + first, 0)
+        stop = min(int(ends[:, 1].max()) + first, axis.source_size)
+        if start < first or stop > first + length:
             raise ValueError(
-                f"the targets need source {name} {start + first} to {stop + first}, "
+                f"the targets need source {name} {start} to {stop}, "
                 f"pixels holds {first} to {first + length}"
             )

@@ -73,7 +73,7 @@ def _value(pixel: float, rule: Rule) -> float:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _share(position: int, window: Array, weights: Array) -> float:
+def share_of(position: int, window: Array, weights: Array) -> float:
     """Return the weight of a pixel along one axis."""
     if position == window[0]:
         return float(weights[0])
@@ -90,7 +90,7 @@ def _lines(pixels: Array, out: Array, windows: Windows, rule: Rule) -> None:
         for row in range(out.shape[1]):
             total[:] = 0.0
             for y in range(rows[row, 0], rows[row, 1]):
-                share = _share(y, rows[row], row_weights[row])
+                share = share_of(y, rows[row], row_weights[row])
                 line = pixels[band, y, cols[0, 0] : cols[-1, 1]]
                 if cols[0, 1] - cols[0, 0] == _THREE:
                     _add_three(line, total, sides, share, rule)
@@ -133,7 +133,7 @@ def _valid_lines(
         for row in range(out.shape[1]):
             sums[:] = 0.0
             for y in range(rows[row, 0], rows[row, 1]):
-                share = _share(y, rows[row], row_weights[row])
+                share = share_of(y, rows[row], row_weights[row])
                 line = pixels[band, y, cols[0, 0] : cols[-1, 1]]
                 if cols[0, 1] - cols[0, 0] == _THREE:
                     _add_valid_three(line, sums, sides, share, missing, rule)
@@ -228,11 +228,11 @@ def _one(
         line_weight = 0.0
         for x in range(cols[col, 0], cols[col, 1]):
             value, counts = term(pixels[y, x], missing, rule)
-            share = _share(x, cols[col], col_weights[col])
+            share = share_of(x, cols[col], col_weights[col])
             line += value * share
             line_weight += counts * share
             valid += counts
-        share = _share(y, rows[row], row_weights[row])
+        share = share_of(y, rows[row], row_weights[row])
         total += line * share
         weight += line_weight * share
     size = (rows[row, 1] - rows[row, 0]) * (cols[col, 1] - cols[col, 0])

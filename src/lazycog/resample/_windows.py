@@ -68,23 +68,35 @@ class Axis:
         return 2 * self.target_origin - self.source_origin
 
     @property
-    def _ends(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        ratio = self.source_size / self.target_size
-        index = np.arange(self.count, dtype=np.float64) + self.target_origin
-        return index * ratio, (index + 1.0) * ratio
+    def ratio(self) -> float:
+        """Source pixels per target."""
+        return self.source_size / self.target_size
+
+    @property
+    def _index(self) -> NDArray[np.float64]:
+        return np.arange(self.count, dtype=np.float64) + self.target_origin
+
+    @property
+    def centers(self) -> NDArray[np.float64]:
+        """Absolute position of the middle of every window."""
+        return (self._index + 0.5) * self.ratio
+
+    @property
+    def level(self) -> tuple[int, int]:
+        """``[start, stop)`` of the whole source level, from the first at hand."""
+        return -self.source_origin, self.source_size - self.source_origin
+
+    @property
+    def ends(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self._index * self.ratio, (self._index + 1.0) * self.ratio
 
     @cached_property
     def _absolute(self) -> NDArray[np.int64]:
-        lower, upper = self._ends
+        lower, upper = self.ends
         start = (lower + EPSILON).astype(np.int64)
         stop = np.ceil(upper - EPSILON).astype(np.int64)
         stop = np.minimum(np.maximum(stop, start + 1), self.source_size)
         return np.stack([start, stop], axis=1)
-
-    def extent(self) -> tuple[int, int]:
-        """Return the first source pixel needed and the one after the last."""
-        windows = self.windows()
-        return int(windows[0, 0]), int(windows[-1, 1])
 
     def windows(self) -> NDArray[np.int64]:
         """Return ``[start, stop)`` of every source pixel a target touches."""
@@ -93,7 +105,7 @@ class Axis:
     def weights(self) -> NDArray[np.float64]:
         """Return the weights of the first and last pixel, and the window's total."""
         start, stop = self._absolute.T
-        lower, upper = self._ends
+        lower, upper = self.ends
         single = stop == start + 1
         first = np.where(single, 1.0, 1.0 - (lower - start))
         last = 1.0 - (stop - upper)
@@ -102,12 +114,12 @@ class Axis:
 
     def nearest(self) -> NDArray[np.int64]:
         """Return the source pixel of every target (GDALResampleChunk_Near)."""
-        lower, _ = self._ends
+        lower, _ = self.ends
         return (0.5 + lower).astype(np.int64) - self.source_origin
 
     def rounded_windows(self) -> NDArray[np.int64]:
         """Return ``[start, stop)`` rounded to whole pixels (GDALResampleChunkC32R)."""
-        lower, upper = self._ends
+        lower, upper = self.ends
         start = (0.5 + lower).astype(np.int64)
         stop = np.maximum((0.5 + upper).astype(np.int64), start + 1)
         last = np.arange(self.target_origin + 1, self.target_origin + self.count + 1)
