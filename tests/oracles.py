@@ -11,6 +11,7 @@ import rasterio
 import rasterio.shutil
 import xarray as xr
 from affine import Affine
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
@@ -46,6 +47,11 @@ def gdal_cog(
     scales=None,
     offsets=None,
     units=None,
+    mask=None,
+    colormap=None,
+    colorinterp=None,
+    gcps=None,
+    rpcs=None,
     **creation,
 ):
     """Write pixels (band, y, x) with GDAL's COG driver."""
@@ -60,11 +66,15 @@ def gdal_cog(
         "dtype": pixels.dtype,
         "nodata": nodata,
     }
-    if crs is not None:
+    if crs is not None and gcps is None:
         profile["crs"] = crs
-    if transform is not None:
+    if transform is not None and gcps is None:
         profile["transform"] = transform
-    with warnings.catch_warnings(), MemoryFile() as memory:
+    if colorinterp is not None:
+        is_rgb = colorinterp[:3] == ["red", "green", "blue"]
+        profile["photometric"] = "RGB" if is_rgb else "MINISBLACK"
+    internal = rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES")
+    with warnings.catch_warnings(), internal, MemoryFile() as memory:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with memory.open(**profile) as dataset:
             dataset.write(pixels)
@@ -79,6 +89,16 @@ def gdal_cog(
                 dataset.offsets = offsets
             if units:
                 dataset.units = units
+            if colormap:
+                dataset.write_colormap(1, colormap)
+            if colorinterp:
+                dataset.colorinterp = [ColorInterp[each] for each in colorinterp]
+            if gcps:
+                dataset.gcps = (gcps, rasterio.crs.CRS.from_user_input(crs))
+            if rpcs:
+                dataset.rpcs = rpcs
+            if mask is not None:
+                dataset.write_mask(mask)
         with memory.open() as dataset:
             rasterio.shutil.copy(dataset, path, driver="COG", **creation)
     return path

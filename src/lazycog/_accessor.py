@@ -247,9 +247,12 @@ def _from_array(array: xr.DataArray) -> Raster:
     other = [dim for dim in array.dims if dim not in {y_dim, x_dim}]
     ordered = array.transpose(*other, y_dim, x_dim)
     pixels = ordered.data
-    if len(other) != 1:
+    if not other:
+        pixels = pixels[np.newaxis]
+    elif len(other) > 1:
         # further dims become bands, the last of them fastest
-        pixels = pixels.reshape(-1, *pixels.shape[-2:])
+        count = math.prod(pixels.shape[:-2])
+        pixels = pixels.reshape(count, *pixels.shape[-2:])
     bands = _bands(array, other, int(pixels.shape[0]))
     return Raster(pixels, _describe(array, y_dim, x_dim, bands))
 

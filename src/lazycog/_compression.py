@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from lazycog.errors import OptionError
@@ -280,7 +281,8 @@ def _check_level(found: Codec, level: int | None) -> None:
             f"levels; {having} have"
         )
     low, high = found.levels
-    if not low <= level <= high:
+    whole = isinstance(level, Integral) and not isinstance(level, bool)
+    if not whole or not low <= level <= high:
         raise OptionError(f"level={level!r}: {found.name} takes {low} to {high}")
 
 

@@ -164,14 +164,15 @@ def _colormap(
             isinstance(part, int | np.integer) and 0 <= part <= 255  # noqa: PLR2004
             for part in parts
         )
-        if not legal or not 0 <= int(value) < size:
+        number = int(value) if str(value).isdecimal() else -1
+        if not legal or not 0 <= number < size:
             raise OptionError(
                 f"colormap[{value!r}]={colour!r}: give (red, green, blue) or (red, "
                 f"green, blue, alpha), each 0 to 255, for values 0 to {size - 1}"
             )
         numbers = [int(part) for part in parts]
         alpha = numbers[RGB] if len(numbers) > RGB else 255
-        table[int(value)] = (numbers[0], numbers[1], numbers[2], alpha)
+        table[number] = (numbers[0], numbers[1], numbers[2], alpha)
     return table
 
 
@@ -224,25 +225,23 @@ def _gcps(given: Any) -> tuple[tuple[GroundControlPoint, ...], str | None]:  # n
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], Sequence):  # noqa: PLR2004
         given, crs = given
     try:
-        points = tuple(
-            GroundControlPoint(
-                float(each.row),
-                float(each.col),
-                float(each.x),
-                float(each.y),
-                float(each.z or 0.0),
-            )
-            for each in given
-        )
+        points = tuple(map(_point, given))
         wkt = None if crs is None else _wkt(crs)
     except (AttributeError, TypeError, ValueError) as error:
         raise OptionError(
             f"gcps={given!r}: give a list of rasterio.control.GroundControlPoint, or "
-            f"(list, crs): {error}"
+            f"of (row, col, x, y), or (list, crs): {error}"
         ) from error
     if not points:
         raise OptionError("gcps=[]: give at least one ground control point, or None")
     return points, wkt
+
+
+def _point(given: Any) -> GroundControlPoint:  # noqa: ANN401 - rasterio's, or numbers
+    if isinstance(given, Sequence):
+        return GroundControlPoint(*(float(each) for each in given))
+    row, col, x, y = (float(getattr(given, name)) for name in ("row", "col", "x", "y"))
+    return GroundControlPoint(row, col, x, y, float(given.z or 0.0))
 
 
 def _wkt(crs: Any) -> str:  # noqa: ANN401 - anything rasterio takes

@@ -401,8 +401,12 @@ class _TileWriter:
         """Append one tile of the mask: a bit per pixel, deflated."""
         side = scratch.shape[0]
         left = where[2] * side
-        bits = cut_mask_tile(strip[0, :, left : left + side], side)
-        if self.task.encoding.sparse and not bits.any():
+        tile = strip[0, :, left : left + side]
+        bits = cut_mask_tile(tile, side)
+        # GDAL looks for empty bits in tiles of full width alone (gdal_misc.cpp,
+        # GDALBufferHasOnlyNoData)
+        whole = tile.shape[1] == side
+        if self.task.encoding.sparse and whole and not bits.any():
             return 0
         payload = memoryview(self.buffer)[self.position + LEADER_BYTES :]
         return self._framed(codecs.encode_mask(bits, payload))

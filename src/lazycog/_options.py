@@ -219,8 +219,6 @@ class CogOptions:
             )
 
     def _check_numbers(self) -> None:
-        if self.level is not None and not _is_int(self.level):
-            raise OptionError(f"level={self.level!r}: give a whole number")
         for name in ("quality", "overview_quality"):
             value = getattr(self, name)
             if value is not None and not (_is_int(value) and value in QUALITIES):
@@ -324,8 +322,9 @@ FACT_NAMES = (
 
 
 def _is_bound(value: object) -> bool:
-    real = isinstance(value, Real) and not isinstance(value, bool)
-    return real and 0 <= float(value) < float("inf")
+    if not isinstance(value, int | float | Real) or isinstance(value, bool):
+        return False
+    return 0 <= float(value) < float("inf")
 
 
 def _is_int(value: object) -> bool:

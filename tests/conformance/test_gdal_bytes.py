@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from affine import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.rpc import RPC
 
 from oracles import gdal_cog, raster, write
 
@@ -98,6 +100,148 @@ CASES = {
         "gdal": {"STATISTICS": "YES"},
         "ours": {"statistics": True},
     },
+    "RGB with mask": {"shape": (3, 700, 601), "dtype": "uint8", "mask": "random"},
+    "mask of patches": {"shape": (2, 1031, 777), "dtype": "uint16", "mask": "patches"},
+    "mask and nodata": {
+        "shape": (1, 515, 300),
+        "dtype": "int16",
+        "nodata": 7,
+        "mask": "patches",
+    },
+    "mask of a single tile": {
+        "shape": (200, 100),
+        "dtype": "float32",
+        "nodata": None,
+        "mask": "random",
+    },
+    "mask, nearest": {
+        "shape": (3, 700, 601),
+        "dtype": "uint8",
+        "mask": "patches",
+        "resampling": "nearest",
+    },
+    "mask, BigTIFF": {
+        "shape": (520, 300),
+        "dtype": "uint8",
+        "mask": "patches",
+        "gdal": {"BIGTIFF": "YES"},
+        "ours": {"bigtiff": True},
+    },
+    "mask and statistics": {
+        "shape": (2, 520, 300),
+        "dtype": "uint16",
+        "mask": "patches",
+        "gdal": {"STATISTICS": "YES"},
+        "ours": {"statistics": True},
+    },
+    "RGBA": {"shape": (4, 520, 300), "dtype": "uint8", "alpha": True},
+    "RGBA and statistics": {
+        "shape": (4, 520, 300),
+        "dtype": "uint8",
+        "alpha": True,
+        "gdal": {"STATISTICS": "YES"},
+        "ours": {"statistics": True},
+    },
+    "four bytes without alpha": {
+        "shape": (4, 520, 300),
+        "dtype": "uint8",
+        "colorinterp": ["gray", "undefined", "undefined", "undefined"],
+    },
+    "false colour": {
+        "shape": (3, 300, 300),
+        "dtype": "uint16",
+        "colorinterp": ["red", "green", "blue"],
+    },
+    "bands in another order": {
+        "shape": (3, 300, 300),
+        "dtype": "uint8",
+        "colorinterp": ["blue", "green", "red"],
+    },
+    "palette": {
+        "shape": (520, 300),
+        "dtype": "uint8",
+        "resampling": "nearest",
+        "colormap": {0: (1, 2, 3, 255), 5: (200, 100, 50, 255), 119: (9, 9, 9, 255)},
+    },
+    "ground control points": {
+        "shape": (300, 300),
+        "dtype": "uint8",
+        "transform": None,
+        "gcps": [
+            GroundControlPoint(row=0, col=0, x=10.0, y=50.0, z=1.0),
+            GroundControlPoint(row=0, col=299, x=11.0, y=50.0),
+            GroundControlPoint(row=299, col=0, x=10.0, y=49.5),
+            GroundControlPoint(row=299, col=299, x=11.2, y=49.4),
+        ],
+        "crs": "EPSG:4326",
+    },
+    "rational polynomials": {
+        "shape": (300, 300),
+        "dtype": "uint8",
+        "transform": None,
+        "crs": None,
+        "rpcs": RPC(
+            height_off=100.0,
+            height_scale=500.0,
+            lat_off=45.0,
+            lat_scale=0.1,
+            line_den_coeff=[1.0, *([0.001] * 19)],
+            line_num_coeff=[0.002] * 20,
+            line_off=150.0,
+            line_scale=150.0,
+            long_off=9.0,
+            long_scale=0.1,
+            samp_den_coeff=[1.0, *([0.003] * 19)],
+            samp_num_coeff=[0.004] * 20,
+            samp_off=150.0,
+            samp_scale=150.0,
+        ),
+    },
+    "area or point": {
+        "shape": (300, 300),
+        "dtype": "uint8",
+        "tags": {"AREA_OR_POINT": "Point"},
+    },
+    "sparse": {
+        "shape": (2, 1031, 777),
+        "dtype": "uint16",
+        "empty": 0,
+        "gdal": {"SPARSE_OK": "YES"},
+        "ours": {"sparse": True},
+    },
+    "sparse with nodata": {
+        "shape": (1031, 777),
+        "dtype": "int16",
+        "nodata": -7,
+        "empty": -7,
+        "gdal": {"SPARSE_OK": "YES"},
+        "ours": {"sparse": True},
+    },
+    "sparse with NaN": {
+        "shape": (1031, 777),
+        "dtype": "float32",
+        "nodata": float("nan"),
+        "empty": float("nan"),
+        "gdal": {"SPARSE_OK": "YES"},
+        "ours": {"sparse": True},
+    },
+    "sparse with mask": {
+        "shape": (3, 1031, 777),
+        "dtype": "uint8",
+        "empty": 0,
+        "mask": "empty",
+        "gdal": {"SPARSE_OK": "YES"},
+        "ours": {"sparse": True},
+    },
+    "nothing but missing": {
+        "shape": (520, 300),
+        "dtype": "uint8",
+        "nodata": 3,
+        "empty": 3,
+        "mask": "none",
+        "gdal": {"SPARSE_OK": "YES"},
+        "ours": {"sparse": True},
+    },
     "tiles of 128": {"shape": (2, 300, 400), "dtype": "uint16", "blocksize": 128},
     "tiles of 512": {"shape": (2, 1300, 1400), "dtype": "uint16", "blocksize": 512},
 }
@@ -112,6 +256,12 @@ def test_file_is_byte_identical_to_gdals(tmp_path, monkeypatch, case):
     blocksize = case.pop("blocksize", 256)
     resampling = case.pop("resampling", "average")
     gdal, ours = case.pop("gdal", {}), case.pop("ours", {})
+    if "empty" in case:
+        pixels[..., : pixels.shape[-2] * 3 // 4, :] = case.pop("empty")
+    if case.pop("alpha", False):
+        pixels[3] = 255 * _mask("patches", pixels)
+    if "mask" in case:
+        case["mask"] = _mask(case["mask"], pixels)
     geo = {name: case.pop(name) for name in ("crs", "transform") if name in case}
     expected = gdal_cog(
         tmp_path / "gdal.tif",
@@ -135,6 +285,22 @@ def test_file_is_byte_identical_to_gdals(tmp_path, monkeypatch, case):
 
     assert (tmp_path / "ours.tif").read_bytes() == expected.read_bytes()
     assert result.size == expected.stat().st_size
+
+
+def _mask(kind, pixels):
+    """Give where pixels are valid."""
+    size = pixels.shape[-2:]
+    generator = np.random.default_rng(5)
+    if kind == "random":
+        return generator.random(size) < 0.6
+    mask = np.zeros(size, np.bool_)
+    if kind == "patches":
+        for _ in range(6):
+            row, col = (int(generator.integers(0, side)) for side in size)
+            mask[row : row + size[0] // 3 + 1, col : col + size[1] // 3 + 1] = True
+    if kind == "empty":
+        mask[size[0] * 3 // 4 :] = True
+    return mask
 
 
 def _pixels(shape, dtype):

@@ -224,7 +224,6 @@ DIMS = {
         "set_spatial_dims",
     ),
     "one dim": (("x",), "among ('x',)", "set_spatial_dims"),
-    "four dims": (("time", "band", "y", "x"), "has 4", ".isel("),
 }
 
 
@@ -357,11 +356,11 @@ CONTRADICTIONS = {
     ),
     "level without codec": (
         {"compress": "none", "level": 3},
-        ("level=3", "compress='none'", "deflate, zstd have"),
+        ("level=3", "compress='none'", "deflate, zstd, lzma, "),
     ),
     "level of a codec without": (
         {"compress": "lzw", "level": 3},
-        ("level=3", "compress='lzw'", "deflate, zstd have"),
+        ("level=3", "compress='lzw'", "deflate, zstd, lzma, "),
     ),
     "level out of range": ({"level": 23}, ("level=23", "zstd takes 1 to 22")),
     "level zero": ({"level": 0}, ("level=0", "zstd takes 1 to 22")),

@@ -7,7 +7,8 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from lazycog._options import PROFILE_KEYS, CogOptions, OptionDict, from_profile
+from lazycog._options import CogOptions, OptionDict
+from lazycog._profile import PROFILE_KEYS, from_profile
 from lazycog.errors import OptionError
 
 
@@ -89,7 +90,7 @@ PROFILES = [
 @pytest.mark.parametrize(("profile", "expected"), PROFILES, ids=str)
 def test_creation_options_in_gdals_and_rasterios_words(profile, expected):
     """Any case, numbers as text or not."""
-    assert from_profile(profile) == expected
+    assert from_profile(profile) == (expected, {})
 
 
 @pytest.mark.parametrize(
