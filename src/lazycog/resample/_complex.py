@@ -24,7 +24,7 @@ def reduce(
 
     GDAL looks at no mask here; without one the result is the same.
     """
-    there = np.ones((0, 0), np.bool_) if valid is None else valid
+    there = np.empty((0, 0), np.uint8) if valid is None else valid
     _windows(pixels, there, out, rows.rounded_windows(), cols.rounded_windows())
 
 

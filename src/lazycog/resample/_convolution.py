@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lazycog.resample._windows import Axis
 
 OPAQUE = 255.0
-"""What GDAL's masks hold at valid pixels, by which it multiplies the weights."""
+"""Opacity of a valid pixel; GDAL multiplies the weights along a row by it."""
 _LANES_REACH = 4
 """GDAL takes eight pixels at a time where a filter reaches this far."""
 
@@ -112,7 +112,7 @@ def _skip(
     """Filter what is neither nodata nor NaN, or what ``valid`` says."""
     masked = valid is not None
     missing = describe_missing(pixels.dtype, nodata, mean.dtype, masked=masked)
-    there = np.empty((0, 0), np.bool_) if valid is None else valid
+    there = np.empty((0, 0), np.uint8) if valid is None else valid
     integer = pixels.dtype.kind in "iu"
     limits = np.iinfo(pixels.dtype) if integer else np.finfo(mean.dtype)
     finish = Finish(nodata is not None, integer, float(limits.min), float(limits.max))
@@ -203,9 +203,10 @@ def _masked(
         for row in range(mean.shape[1]):
             start, stop = down.start[row], down.start[row] + down.count[row]
             for y in range(max(done, start), stop):
-                line[1] = OPAQUE
                 if valid.shape[0] > 0:
-                    line[1] *= valid[y]
+                    line[1] = valid[y]
+                else:
+                    line[1] = OPAQUE
                 _load(pixels[band, y], line, missing)
                 _along_valid(line, across, order, ring[:, y % size])
             done = stop

@@ -59,7 +59,7 @@ def reduce(
     weight = np.array(_BINOMIAL[side(rows)], np.float64)
     spans = span(rows, weight.size), span(cols, weight.size)
     limits = rows.level, cols.level
-    there = np.ones((0, 0), np.bool_) if valid is None else valid
+    there = np.empty((0, 0), np.uint8) if valid is None else valid
     _windows(pixels, there, mean, *spans, *limits, weight, missing)
     if mean is not out:
         store(mean, out, nodata)

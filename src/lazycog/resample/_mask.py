@@ -1,4 +1,4 @@
-"""Overviews of masks."""
+"""Overviews of masks, and what alpha means for the bands beside it."""
 
 from __future__ import annotations
 
@@ -73,3 +73,64 @@ def reduce_mask(
         valid=valid if skips else None,
     )
     return reduced[0] > 0
+
+
+def opacity(alpha: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """
+    Give the opacity that an alpha band lends to the bands beside it.
+
+    Parameters
+    ----------
+    alpha : ndarray of uint8 or uint16
+        Alpha band, 0 for transparent.
+
+    Returns
+    -------
+    ndarray of uint8
+        To be given to ``reduce`` as ``valid``: 0 where alpha is 0, else 1 to 255.
+
+    Raises
+    ------
+    ValueError
+        The dtype has no meaning as alpha in GDAL, whose overviews then skip nothing.
+
+    Notes
+    -----
+    GDAL takes the alpha band for the mask of the other bands (GMF_ALPHA): average, rms,
+    gauss and mode skip pixels of alpha 0 and take all others alike, whatever their
+    alpha; bilinear, cubic, cubicspline and lanczos multiply the weights along a row
+    by it, but not down the columns. The alpha band itself is made in the same way, with
+    itself as its mask, see ``own_opacity``: a target is transparent only where the
+    filter meets nothing else. Mode looks at no mask in uint8.
+    """
+    if alpha.dtype == np.uint8:
+        return np.asarray(alpha, np.uint8)
+    if alpha.dtype != np.uint16:
+        raise ValueError(f"alpha of {alpha.dtype}; GDAL knows it in uint8 and uint16")
+    # GDAL gdalrescaledalphaband.cpp: what is not 0 stays so
+    scaled = alpha.astype(np.uint32) * 255 // 65535
+    return np.maximum(scaled, alpha > 0).astype(np.uint8)
+
+
+def own_opacity(alpha: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """
+    Give the opacity by which GDAL reduces the alpha band itself.
+
+    Parameters
+    ----------
+    alpha : ndarray of uint8 or uint16
+        Alpha band, 0 for transparent.
+
+    Returns
+    -------
+    ndarray of uint8
+        To be given to ``reduce`` as ``valid``: alpha read as 8 bits, so 255 at most.
+
+    Raises
+    ------
+    ValueError
+        The dtype has no meaning as alpha in GDAL, whose overviews then skip nothing.
+    """
+    if alpha.dtype.char not in "BH":
+        raise ValueError(f"alpha of {alpha.dtype}; GDAL knows it in uint8 and uint16")
+    return np.minimum(alpha, 255).astype(np.uint8)

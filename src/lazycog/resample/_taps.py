@@ -124,10 +124,11 @@ def _cubic(x: float) -> float:
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _spline(x: float) -> float:
     """Return six times the cubic B-spline, as a sum of truncated powers."""
-    inner = -4.0 * (x - 1.0) ** 3 if x > 1.0 else 0.0
-    inner = inner + 6.0 * x**3 if x > 0.0 else 0.0
-    inner = inner - 4.0 * (x + 1.0) ** 3 if x > -1.0 else 0.0
-    return inner + (x + 2.0) ** 3 if x > -2.0 else 0.0  # noqa: PLR2004
+    left, right, end = x + 1.0, x - 1.0, x + 2.0
+    total = -4.0 * right * right * right if right > 0.0 else 0.0
+    total = total + 6.0 * x * x * x if x > 0.0 else 0.0
+    total = total - 4.0 * left * left * left if left > 0.0 else 0.0
+    return total + end * end * end if end > 0.0 else 0.0
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
