@@ -29,9 +29,7 @@ def reduce(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _windows(
-    pixels: Array, valid: Array, out: Array, rows: Array, cols: Array
-) -> None:
+def _windows(pixels: Array, valid: Array, out: Array, rows: Array, cols: Array) -> None:
     masked = valid.shape[0] > 0
     for band in range(out.shape[0]):
         for row in range(out.shape[1]):

@@ -141,7 +141,7 @@ def supports(dtype: DTypeLike, resampling: str) -> bool:
     return known is not None and np.dtype(dtype).char in known.dtype_chars
 
 
-def reduce(
+def reduce(  # noqa: PLR0913 - the place of the piece takes five
     pixels: Array,
     *,
     resampling: str,
