@@ -272,18 +272,19 @@ def _reduce_bands(
     reduce = functools.partial(
         resample.reduce, resampling=encoding.resampling, nodata=encoding.nodata
     )
-    valid = _valid(encoding, pixels)
-    if valid is None:
-        return reduce(pixels, **geometry)
-    image = pixels[: encoding.count]
-    parts = [reduce(image, valid=valid, **geometry)]
     if encoding.masked:
+        image, valid = pixels[: encoding.count], pixels[encoding.count] != 0
         mask = resample.reduce_mask(valid, resampling=encoding.resampling, **geometry)
-        parts.append(mask[np.newaxis].astype(pixels.dtype))
-    elif encoding.alpha is not None:
-        alone = slice(encoding.alpha, encoding.alpha + 1)
-        parts[0][alone] = reduce(image[alone], **geometry)
-    return np.concatenate(parts) if len(parts) > 1 else parts[0]
+        bands = mask[np.newaxis].astype(pixels.dtype)
+        return np.concatenate([reduce(image, valid=valid, **geometry), bands])
+    if encoding.alpha is None:
+        return reduce(pixels, **geometry)
+    alone = slice(encoding.alpha, encoding.alpha + 1)
+    alpha = pixels[encoding.alpha]
+    own = resample.own_opacity(alpha, encoding.resampling)
+    reduced = reduce(pixels, valid=resample.opacity(alpha), **geometry)
+    reduced[alone] = reduce(pixels[alone], valid=own, **geometry)
+    return reduced
 
 
 @dataclass

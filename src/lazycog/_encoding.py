@@ -323,7 +323,7 @@ def _resampling(options: CogOptions, description: Description) -> str:
     if options.overview_resampling == "auto":
         discrete = kind in "bc" or description.colormap is not None
         return "nearest" if discrete else "average"
-    if kind == "c" and options.overview_resampling in {"mode", "rms"}:
+    if kind == "c" and options.overview_resampling not in {"nearest", "average"}:
         raise OptionError(
             f"overview_resampling={options.overview_resampling!r} cannot work with "
             f"dtype {description.dtype}; use 'nearest' or 'average'"

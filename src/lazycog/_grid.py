@@ -138,23 +138,44 @@ def is_stalled(source: Level, target: Level) -> bool:
     return source.width == target.width
 
 
-def source_span(target: Span, source_size: int, target_size: int) -> Span:
+def source_span(
+    target: Span, source_size: int, target_size: int, support: int = 0
+) -> Span:
     """Give the source pixels that a range of overview pixels is made from.
 
     Target pixel i covers [i*r, (i+1)*r) with r = source_size / target_size
-    (GDAL overview.cpp: fractional windows at odd sizes).
+    (GDAL overview.cpp: fractional windows at odd sizes), and reads `support` pixels
+    more to either side.
 
     Examples
     --------
     >>> source_span(Span(0, 4), 9, 4)
     Span(start=0, stop=9)
+    >>> source_span(Span(2, 3), 20, 10, support=2)
+    Span(start=2, stop=8)
     """
     if not len(target):
         return Span(0, 0)
-    return Span(
-        target.start * source_size // target_size,
-        min(source_size, ceil_div(target.stop * source_size, target_size)),
-    )
+    start = target.start * source_size // target_size - support
+    stop = ceil_div(target.stop * source_size, target_size) + support
+    return Span(max(0, start), min(source_size, stop))
+
+
+def finished_targets(
+    stop: int, source_size: int, target_size: int, support: int = 0
+) -> int:
+    """Count the overview pixels that need no source pixel from `stop` on.
+
+    Examples
+    --------
+    >>> finished_targets(8, 20, 10), finished_targets(8, 20, 10, support=2)
+    (4, 3)
+    >>> finished_targets(20, 20, 10, support=2)
+    10
+    """
+    if stop >= source_size:
+        return target_size
+    return max(0, (stop - support) * target_size // source_size)
 
 
 @dataclass(frozen=True)
@@ -190,6 +211,12 @@ class Stage:
     """Number of bands in a chunk."""
     count: int
     """Number of bands of the raster."""
+    support: int = 0
+    """Source pixels that an overview pixel reads beyond its window, to either side."""
+
+    def __post_init__(self) -> None:
+        if self.support < 0:
+            raise ValueError(f"support is {self.support}; it cannot be negative")
 
     @property
     def all_levels(self) -> tuple[Level, ...]:
@@ -230,14 +257,17 @@ class Stage:
             start = min(index * side, size)
             own.append(Span(start, min(start + side, size)))
         if self.handed_up:
-            # the targets whose source windows end inside the chunk: so a chunk needs
-            # pixels of the chunks above and to the left only, which come first
+            # the targets that read nothing beyond the chunk: so a chunk needs pixels
+            # of the chunks above and to the left only, which come first
             last, above = own[-1], self.handed_up.size[axis]
-            size = sizes[len(self.levels) - 1]
-            own.append(Span(last.start * above // size, last.stop * above // size))
+            start, stop = (
+                finished_targets(end, sizes[len(own) - 1], above, self.support)
+                for end in (last.start, last.stop)
+            )
+            own.append(Span(start, stop))
         need = [own[-1]]
         for step in range(len(sizes) - 2, -1, -1):
-            wanted = source_span(need[0], sizes[step], sizes[step + 1])
+            wanted = source_span(need[0], sizes[step], sizes[step + 1], self.support)
             start = (
                 min(own[step].start, wanted.start) if len(wanted) else own[step].start
             )
@@ -258,13 +288,15 @@ def plan_stages(
     band_group: int,
     chunk_size: int,
     depth: int,
+    support: int = 0,
     source_count: int | None = None,
 ) -> tuple[Stage, ...]:
     """Split the levels into stages of at most ``depth + 1`` levels.
 
     A stage goes on to the next level only where each target pixel is made from exactly
     two by two: at an odd size the windows drift across the edges of chunks, so the
-    tiles of that level are made in a stage of their own.
+    tiles of that level are made in a stage of their own. Wide kernels always reach
+    across the edges, so every level has its own stage unless one chunk holds it all.
 
     Parameters
     ----------
@@ -280,6 +312,8 @@ def plan_stages(
         Bands that the first stage takes, where the later ones carry more.
     depth : int
         How often a chunk can be halved and still consist of whole tiles.
+    support : int
+        Source pixels that an overview pixel reads beyond its window, to either side.
 
     Returns
     -------
@@ -293,7 +327,7 @@ def plan_stages(
         while (
             stop < len(levels)
             and stop - start <= depth
-            and _stays_inside(levels[start], levels[stop - 1], chunk_size)
+            and _stays_inside(levels[start], levels[stop - 1], chunk_size, support)
         ):
             stop += 1
         handed_up = levels[stop] if stop < len(levels) else None
@@ -306,15 +340,16 @@ def plan_stages(
                 handed_up,
                 min(band_group, taken),
                 taken,
+                support,
             )
         )
         start = stop
     return tuple(stages)
 
 
-def _stays_inside(first: Level, source: Level, chunk_size: int) -> bool:
+def _stays_inside(first: Level, source: Level, chunk_size: int, support: int) -> bool:
     """Whether chunks of a stage can make whole tiles of the level after `source`."""
     return all(
-        whole <= chunk_size or side % 2 == 0
+        whole <= chunk_size or (side % 2 == 0 and not support)
         for whole, side in zip(first.size, source.size, strict=True)
     )

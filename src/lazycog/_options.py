@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 from lazycog._compression import CODECS, compression
 from lazycog._profile import did_you_mean, from_profile
@@ -26,11 +26,22 @@ Compress = Literal[
     "jxl",
 ]
 Interleave = Literal["auto", "pixel", "band", "tile"]
-Resampling = Literal["auto", "nearest", "average", "mode", "rms"]
+Resampling = Literal[
+    "auto",
+    "nearest",
+    "average",
+    "mode",
+    "rms",
+    "bilinear",
+    "cubic",
+    "cubicspline",
+    "lanczos",
+    "gauss",
+]
 Predictor = Literal["auto", 1, 2, 3]
 
 INTERLEAVE = ("auto", "pixel", "band", "tile")
-RESAMPLING = ("auto", "nearest", "average", "mode", "rms")
+RESAMPLING = get_args(Resampling)
 
 BLOCKSIZE_STEP = 16
 """TileWidth and TileLength are multiples of 16 (TIFF 6.0 §15)."""

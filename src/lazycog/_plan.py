@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lazycog import resample
 from lazycog._encoding import (
     MASK_BITS,
     Encoding,
@@ -378,6 +379,7 @@ def plan_cog(
             band_group=band_group,
             chunk_size=tile_size << depth,
             depth=depth,
+            support=resample.support(encoding.resampling),
         ),
         bigtiff=None if options.bigtiff == "auto" else options.bigtiff,
         source_chunk=source_chunk

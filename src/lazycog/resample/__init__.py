@@ -7,7 +7,7 @@ pixels it covers, ``support`` more to either side, and its absolute position, so
 cutting of a level gives the same pixels.
 """
 
-from lazycog.resample._mask import reduce_mask
+from lazycog.resample._mask import opacity, own_opacity, reduce_mask
 from lazycog.resample._reduce import reduce, support, supports
 
-__all__ = ["reduce", "reduce_mask", "support", "supports"]
+__all__ = ["opacity", "own_opacity", "reduce", "reduce_mask", "support", "supports"]

@@ -24,14 +24,12 @@ def reduce(
 
     GDAL looks at no mask here; without one the result is the same.
     """
-    there = np.ones((0, 0), np.bool_) if valid is None else valid
+    there = np.empty((0, 0), np.uint8) if valid is None else valid
     _windows(pixels, there, out, rows.rounded_windows(), cols.rounded_windows())
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _windows(
-    pixels: Array, valid: Array, out: Array, rows: Array, cols: Array
-) -> None:
+def _windows(pixels: Array, valid: Array, out: Array, rows: Array, cols: Array) -> None:
     masked = valid.shape[0] > 0
     for band in range(out.shape[0]):
         for row in range(out.shape[1]):

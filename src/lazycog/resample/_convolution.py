@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lazycog.resample._windows import Axis
 
 OPAQUE = 255.0
-"""What GDAL's masks hold at valid pixels, by which it multiplies the weights."""
+"""Opacity of a valid pixel; GDAL multiplies the weights along a row by it."""
 _LANES_REACH = 4
 """GDAL takes eight pixels at a time where a filter reaches this far."""
 
@@ -112,7 +112,7 @@ def _skip(
     """Filter what is neither nodata nor NaN, or what ``valid`` says."""
     masked = valid is not None
     missing = describe_missing(pixels.dtype, nodata, mean.dtype, masked=masked)
-    there = np.empty((0, 0), np.bool_) if valid is None else valid
+    there = np.empty((0, 0), np.uint8) if valid is None else valid
     integer = pixels.dtype.kind in "iu"
     limits = np.iinfo(pixels.dtype) if integer else np.finfo(mean.dtype)
     finish = Finish(nodata is not None, integer, float(limits.min), float(limits.max))
@@ -130,7 +130,7 @@ def _plain(pixels: Array, mean: Array, down: Taps, across: Taps, order: Order) -
     for band in range(mean.shape[0]):
         done = 0
         for row in range(mean.shape[1]):
-            start, stop = down.start[row], down.start[row] + down.count[row]
+            start, stop = down.start[row], down.start[row] + down.length[row]
             for y in range(max(done, start), stop):
                 line[:] = pixels[band, y]
                 _along(line, across, order.step, ring[y % size])
@@ -143,7 +143,7 @@ def _plain(pixels: Array, mean: Array, down: Taps, across: Taps, order: Order) -
 def _along(line: Array, taps: Taps, step: int, result: Array) -> None:
     """Filter a row: four sums side by side, or two by two pixels in turn."""
     for col in range(result.shape[0]):
-        start, count = taps.start[col], taps.count[col]
+        start, count = taps.start[col], taps.length[col]
         weight = taps.weight[col]
         apart = step if step > 0 and count > 4 else 4  # noqa: PLR2004 - four sums
         grouped = count - count % apart
@@ -170,7 +170,7 @@ def _along(line: Array, taps: Taps, step: int, result: Array) -> None:
 def _down(
     ring: Array, start: int, stop: int, weight: Array, pairs: int, sums: Array
 ) -> None:
-    """Filter down the columns into ``sums[0]``: in order, or two by two rows in turn."""
+    """Filter down the columns into ``sums[0]``, in order or by pairs of rows."""
     sums[:] = 0.0
     grouped = start + (stop - start) // 4 * 4
     for y in range(start, stop):
@@ -201,11 +201,12 @@ def _masked(
     for band in range(mean.shape[0]):
         done = 0
         for row in range(mean.shape[1]):
-            start, stop = down.start[row], down.start[row] + down.count[row]
+            start, stop = down.start[row], down.start[row] + down.length[row]
             for y in range(max(done, start), stop):
-                line[1] = OPAQUE
                 if valid.shape[0] > 0:
-                    line[1] *= valid[y]
+                    line[1] = valid[y]
+                else:
+                    line[1] = OPAQUE
                 _load(pixels[band, y], line, missing)
                 _along_valid(line, across, order, ring[:, y % size])
             done = stop
@@ -229,7 +230,7 @@ def _along_valid(line: Array, taps: Taps, order: Order, result: Array) -> None:
     """Filter the valid pixels of a row, and tell which targets have any."""
     value, opacity = line
     for col in range(result.shape[1]):
-        start, count = taps.start[col], taps.count[col]
+        start, count = taps.start[col], taps.length[col]
         near, there = value[start : start + count], opacity[start : start + count]
         result[:, col] = 0.0
         if order.ringing and _longest(there) < count // 2:
@@ -257,14 +258,18 @@ def _longest(there: Array) -> int:
 def _four_sums(near: Array, there: Array, weight: Array) -> tuple[float, float]:
     count = near.shape[0]
     grouped = count - count % 4
-    sums = np.zeros((2, 4))
-    for first in range(0, grouped, 4):
-        for lane in range(4):
-            share = weight[first + lane] * there[first + lane]
-            sums[0, lane] += near[first + lane] * share
-            sums[1, lane] += share
-    total = (sums[0, 0] + sums[0, 2]) + (sums[0, 1] + sums[0, 3])
-    shares = (sums[1, 0] + sums[1, 2]) + (sums[1, 1] + sums[1, 3])
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    p, q, r, s = 0.0, 0.0, 0.0, 0.0
+    for k in range(0, grouped, 4):
+        share = weight[k] * there[k]
+        a, p = a + near[k] * share, p + share
+        share = weight[k + 1] * there[k + 1]
+        b, q = b + near[k + 1] * share, q + share
+        share = weight[k + 2] * there[k + 2]
+        c, r = c + near[k + 2] * share, r + share
+        share = weight[k + 3] * there[k + 3]
+        d, s = d + near[k + 3] * share, s + share
+    total, shares = (a + c) + (b + d), (p + r) + (q + s)
     for k in range(grouped, count):
         share = weight[k] * there[k]
         total += near[k] * share
@@ -292,9 +297,7 @@ def _one_sum(near: Array, there: Array, weight: Array) -> tuple[float, float]:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _down_valid(
-    ring: Array, start: int, stop: int, weight: Array, sums: Array
-) -> None:
+def _down_valid(ring: Array, start: int, stop: int, weight: Array, sums: Array) -> None:
     """Filter down the columns: total, weight, and the longest run of valid rows."""
     sums[:] = 0.0
     total, shares, run, longest = sums

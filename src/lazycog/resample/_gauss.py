@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
-from lazycog.resample._missing import describe_missing
+from lazycog.resample._missing import describe_missing, widened
 from lazycog.resample._store import store
 
 if TYPE_CHECKING:
@@ -54,15 +54,21 @@ def reduce(
     double = np.dtype("d")
     missing = describe_missing(pixels.dtype, nodata, double, masked=valid is not None)
     if pixels.dtype == np.float16:  # numba has no float16; float32 holds all of it
-        pixels, missing = pixels.astype(np.float32), missing.widened()
+        pixels, missing = pixels.astype(np.float32), widened(missing)
     mean = out if out.dtype == double else np.empty(out.shape, double)
     weight = np.array(_BINOMIAL[side(rows)], np.float64)
-    spans = span(rows, weight.size), span(cols, weight.size)
-    limits = rows.level, cols.level
-    there = np.ones((0, 0), np.bool_) if valid is None else valid
-    _windows(pixels, there, mean, *spans, *limits, weight, missing)
+    wanted = (_clipped(axis, weight.size) for axis in (rows, cols))
+    there = np.empty((0, 0), np.uint8) if valid is None else valid
+    _windows(pixels, there, mean, *wanted, weight, missing)
     if mean is not out:
         store(mean, out, nodata)
+
+
+def _clipped(axis: Axis, side: int) -> Array:
+    """Return start and stop within the level, and where the filter starts."""
+    ends = span(axis, side)
+    start, stop = axis.level
+    return np.concatenate([np.clip(ends, start, stop), ends[:, :1]], axis=1)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -72,23 +78,19 @@ def _windows(
     mean: Array,
     rows: Array,
     cols: Array,
-    tall: tuple[int, int],
-    wide: tuple[int, int],
     weight: Array,
     missing: Missing,
 ) -> None:
     for band in range(mean.shape[0]):
         for row in range(mean.shape[1]):
-            top, bottom = max(rows[row, 0], tall[0]), min(rows[row, 1], tall[1])
             for col in range(mean.shape[2]):
-                left, right = max(cols[col, 0], wide[0]), min(cols[col, 1], wide[1])
                 total, shares = 0.0, 0.0
-                for y in range(top, bottom):
-                    for x in range(left, right):
+                for y in range(rows[row, 0], rows[row, 1]):
+                    for x in range(cols[col, 0], cols[col, 1]):
                         value = pixels[band, y, x]
                         there = valid.shape[0] == 0 or valid[y, x]
                         if there and (value < missing.low or value > missing.high):
-                            share = weight[y - rows[row, 0]] * weight[x - cols[col, 0]]
+                            share = weight[y - rows[row, 2]] * weight[x - cols[col, 2]]
                             total += value * share
                             shares += share
                 mean[band, row, col] = total / shares if shares else missing.fill

@@ -1,4 +1,4 @@
-"""Overviews of masks."""
+"""Overviews of masks, and what alpha means for the bands beside it."""
 
 from __future__ import annotations
 
@@ -72,4 +72,68 @@ def reduce_mask(
         target_shape=target_shape,
         valid=valid if skips else None,
     )
-    return reduced[0] > 0
+    above: NDArray[np.bool_] = np.greater(reduced[0], 0)
+    return above
+
+
+def opacity(alpha: NDArray[np.generic]) -> NDArray[np.uint8] | None:
+    """
+    Give the opacity that an alpha band lends to the bands beside it.
+
+    Parameters
+    ----------
+    alpha : ndarray
+        Alpha band, 0 for transparent.
+
+    Returns
+    -------
+    ndarray of uint8, or None
+        To be given to ``reduce`` as ``valid``: 0 where alpha is 0, else 1 to 255. None
+        where alpha is neither uint8 nor uint16, which hides nothing in GDAL.
+
+    Notes
+    -----
+    GDAL takes the alpha band for the mask of the other bands (GMF_ALPHA): average, rms,
+    gauss and mode skip pixels of alpha 0 and take all others alike, whatever their
+    alpha; bilinear, cubic, cubicspline and lanczos multiply the weights along a row by
+    it, but not down the columns.
+    """
+    if alpha.dtype == np.uint8:
+        return np.asarray(alpha, np.uint8)
+    if alpha.dtype != np.uint16:
+        return None
+    # GDAL gdalrescaledalphaband.cpp: what is not 0 stays so
+    scaled = alpha.astype(np.uint32) * 255 // 65535
+    wide = np.maximum(scaled, np.not_equal(alpha, 0))
+    return np.asarray(wide, np.uint8)
+
+
+def own_opacity(
+    alpha: NDArray[np.generic], resampling: str
+) -> NDArray[np.uint8] | None:
+    """
+    Give the opacity by which the alpha band itself is reduced.
+
+    Parameters
+    ----------
+    alpha : ndarray
+        Alpha band, 0 for transparent.
+    resampling : str
+        Kernel of the overviews.
+
+    Returns
+    -------
+    ndarray of uint8, or None
+        To be given to ``reduce`` as ``valid``. None where GDAL masks nothing: in types
+        other than uint8 and uint16, and with mode in uint8.
+
+    Notes
+    -----
+    In GDAL the alpha band is its own mask, read as 8 bits: so a target is transparent
+    only where the filter meets nothing but alpha 0, and edges grow more opaque.
+    """
+    if alpha.dtype.char not in "BH" or (
+        alpha.dtype.char == "B" and resampling == "mode"
+    ):
+        return None
+    return np.asarray(np.clip(alpha, 0, 255), np.uint8)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lazycog.resample import _masked, _pairs, _weighted
-from lazycog.resample._missing import describe_missing, work_dtype
+from lazycog.resample._missing import describe_missing, widened, work_dtype
 from lazycog.resample._store import store
 from lazycog.resample._types import Rule
 
@@ -31,7 +31,7 @@ def reduce(
     missing = describe_missing(pixels.dtype, nodata, work, masked=valid is not None)
     rule = Rule(quadratic, integer=work.kind == "u", masked=nodata is not None)
     if pixels.dtype == np.float16:  # numba has no float16; float32 holds all of it
-        pixels, missing = pixels.astype(work), missing.widened()
+        pixels, missing = pixels.astype(work), widened(missing)
     mean = out if out.dtype == work else np.empty(out.shape, work)
     if valid is not None:
         windows = _weighted.all_windows(rows, cols)

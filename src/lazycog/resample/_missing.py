@@ -67,6 +67,15 @@ def describe_missing(
     return Missing(low, high, fill, replacement)
 
 
+def widened(missing: Missing) -> Missing:
+    """Return the same for float16 pixels that were cast to float32."""
+    return Missing(*map(_widened, missing))
+
+
+def _widened(value: Any) -> Any:  # noqa: ANN401 (a scalar)
+    return np.float32(value) if isinstance(value, np.float16) else value
+
+
 def _limits(dtype: np.dtype[Any]) -> tuple[Any, Any]:
     if dtype.kind == "f":
         return dtype.type(-math.inf), dtype.type(math.inf)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
-from lazycog.resample._missing import describe_missing
+from lazycog.resample._missing import describe_missing, widened
 
 if TYPE_CHECKING:
     from lazycog.resample._types import Array, Missing
@@ -38,8 +38,8 @@ def reduce(
     missing = describe_missing(pixels.dtype, nodata, out.dtype, masked=masked)
     if pixels.dtype == np.float16:  # numba has no float16; float32 holds all of it
         single = np.empty(out.shape, np.float32)
-        widened = missing.widened()
-        _run(pixels.astype(np.float32), single, rows, cols, valid, widened)
+        single_missing = widened(missing)
+        _run(pixels.astype(np.float32), single, rows, cols, valid, single_missing)
         out[:] = single
     else:
         _run(pixels, out, rows, cols, valid, missing)

@@ -141,7 +141,7 @@ def supports(dtype: DTypeLike, resampling: str) -> bool:
     return known is not None and np.dtype(dtype).char in known.dtype_chars
 
 
-def reduce(
+def reduce(  # noqa: PLR0913 - the place of the piece takes five
     pixels: Array,
     *,
     resampling: str,
@@ -151,7 +151,7 @@ def reduce(
     source_origin: tuple[int, int],
     target_origin: tuple[int, int],
     target_shape: tuple[int, int],
-    valid: NDArray[np.bool_] | None = None,
+    valid: NDArray[np.bool_] | NDArray[np.uint8] | None = None,
 ) -> Array:
     r"""
     Make a piece of level l+1 from a piece of level l, as GDAL makes overviews.
@@ -175,8 +175,9 @@ def reduce(
         Position of the first pixel wanted in level l+1.
     target_shape : (height, width)
         Shape of the piece wanted; zero along an axis gives an empty piece.
-    valid : ndarray of bool, shape (height, width), or None
-        Mask of all bands, True for data. Pixels where it is False are skipped.
+    valid : ndarray of bool or uint8, shape (height, width), or None
+        Mask of all bands, True for data; or their opacity, 255 for opaque (see
+        ``opacity``). Pixels where it is False or 0 are skipped.
 
     Returns
     -------
@@ -197,12 +198,24 @@ def reduce(
     skips them, a window without any valid pixel gives ``nodata``, and a valid mean that
     falls on ``nodata`` is moved to the next value, as in GDAL.
 
-    NaN is the one deliberate difference: it counts as missing whatever ``nodata`` is,
-    where GDAL lets it spread unless ``nodata`` is NaN. A window of NaN alone gives
-    ``nodata``, or NaN without one. Nearest takes the pixel as it is.
+    Behind a mask ``nodata`` tells no pixel missing, as in GDAL; it is what a window
+    without valid pixels gives, which is 0 where there is none, and what a valid result
+    is moved away from.
 
-    Complex pixels have no nodata in GDAL, so ``nodata`` other than NaN is not skipped
-    there.
+    The wide kernels skip missing pixels along the rows, then down the columns. Cubic
+    and lanczos give a value only where half of the filter's pixels are valid in a row,
+    so that nothing rings around gaps, and gauss leaves a result that equals ``nodata``
+    where it is. With ``nodata`` they clamp to the largest finite value. Their weights
+    along a row are multiplied by the opacity; the other kernels skip what is fully
+    transparent and take the rest alike.
+
+    Deliberate differences from GDAL: NaN counts as missing whatever ``nodata`` is,
+    where GDAL lets it spread unless ``nodata`` is NaN (in bilinear, cubic, cubicspline
+    and lanczos even then). A window of NaN alone gives ``nodata``, or NaN without one.
+    Mode skips what a mask hides in uint8 too. Nearest takes the pixel as it is.
+
+    Complex pixels have no nodata and no mask in GDAL: ``nodata`` other than NaN is not
+    skipped there, ``valid`` is.
 
     Where a level is no wider than the one after it (a raster one pixel wide), GDAL
     makes every overview from the full resolution; so does this function when it is
@@ -233,7 +246,7 @@ def reduce(
         for size, origin, count in zip(sizes, origins, target_shape, strict=True)
     )
     native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
-    there = None if valid is None else _checked_mask(valid, pixels.shape[1:])
+    there = None if valid is None else _opacity(valid, pixels.shape[1:])
     out = np.empty((pixels.shape[0], rows.count, cols.count), native.dtype)
     if out.size:
         chosen = _RESAMPLINGS[resampling]
@@ -242,13 +255,18 @@ def reduce(
     return out
 
 
-def _checked_mask(valid: NDArray[np.bool_], size: tuple[int, ...]) -> Array:
-    if valid.dtype != np.bool_ or valid.shape != size:
+def _opacity(
+    valid: NDArray[np.bool_] | NDArray[np.uint8], size: tuple[int, ...]
+) -> Array:
+    if valid.dtype.char not in "?B" or valid.shape != size:
         raise ValueError(
             f"valid is {valid.dtype} of shape {valid.shape}, "
-            f"the pixels need bool of shape {size}"
+            f"the pixels need bool or uint8 of shape {size}"
         )
-    return np.ascontiguousarray(valid)
+    mask = np.ascontiguousarray(valid)
+    if mask.dtype != np.bool_:
+        return mask
+    return mask.view(np.uint8) * np.uint8(_convolution.OPAQUE)
 
 
 def _check_covered(pixels: Array, axes: Sequence[Axis], spans: Spans) -> None:

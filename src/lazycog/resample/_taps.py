@@ -24,11 +24,11 @@ class Taps(NamedTuple):
     start: Array
     """First source pixel of each target, counted from the first one at hand."""
 
-    count: Array
+    length: Array
     """Number of source pixels of each target."""
 
     weight: Array
-    """Weights, one row per target; what is beyond ``count`` is unused."""
+    """Weights, one row per target; what is beyond ``length`` is unused."""
 
 
 def span(axis: Axis, radius: int) -> Array:
@@ -63,28 +63,28 @@ def taps(axis: Axis, resampling: str, *, vertical: bool, normal: bool) -> Taps:
         Positions and weights.
     """
     start, stop = span(axis, RADIUS[resampling]).T
-    count = stop - start
-    weight = np.zeros((axis.count, int(count.max())))
+    length = stop - start
+    weight = np.zeros((axis.count, int(length.max())))
     scale = 1.0 / axis.ratio
     scale = min(scale, 1.0)
     offset = scale * (start + axis.source_origin - axis.centers + 0.5)
-    _fill(offset, count, scale, _CODE[resampling], vertical, normal, weight)
-    return Taps(np.ascontiguousarray(start), count, weight)
+    _fill(offset, length, scale, _CODE[resampling], vertical, normal, weight)
+    return Taps(np.ascontiguousarray(start), length, weight)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _fill(
     offset: Array,
-    count: Array,
+    lengths: Array,
     scale: float,
     code: int,
     vertical: bool,  # noqa: FBT001 - numba knows no keyword-only arguments
     normal: bool,  # noqa: FBT001
     weight: Array,
 ) -> None:
-    for target in range(count.shape[0]):
+    for target in range(lengths.shape[0]):
         row = weight[target]
-        length = count[target]
+        length = lengths[target]
         grouped = length - length % 4
         total = 0.0
         x = offset[target]
@@ -107,10 +107,12 @@ def _fill(
 def _filter(x: float, code: int) -> float:
     """Return the weight at a distance in targets (GDAL gdalwarpkernel.cpp, GWK*)."""
     if code == _BILINEAR:
-        return max(0.0, 1.0 - abs(x))
-    if code == _CUBIC:
-        return _cubic(abs(x))
-    return _spline(x) if code == _SPLINE else _lanczos(x)
+        weight = max(0.0, 1.0 - abs(x))
+    elif code == _CUBIC:
+        weight = _cubic(abs(x))
+    else:
+        weight = _spline(x) if code == _SPLINE else _lanczos(x)
+    return weight
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -124,10 +126,11 @@ def _cubic(x: float) -> float:
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _spline(x: float) -> float:
     """Return six times the cubic B-spline, as a sum of truncated powers."""
-    inner = -4.0 * (x - 1.0) ** 3 if x > 1.0 else 0.0
-    inner = inner + 6.0 * x**3 if x > 0.0 else 0.0
-    inner = inner - 4.0 * (x + 1.0) ** 3 if x > -1.0 else 0.0
-    return inner + (x + 2.0) ** 3 if x > -2.0 else 0.0  # noqa: PLR2004
+    left, right, end = x + 1.0, x - 1.0, x + 2.0
+    total = -4.0 * right * right * right if right > 0.0 else 0.0
+    total = total + 6.0 * x * x * x if x > 0.0 else 0.0
+    total = total - 4.0 * left * left * left if left > 0.0 else 0.0
+    return total + end * end * end if end > 0.0 else 0.0
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

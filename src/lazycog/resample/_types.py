@@ -30,11 +30,6 @@ class Missing(NamedTuple):
     replacement: float
     """What a valid mean equal to ``fill`` becomes, in the dtype of the result."""
 
-    def widened(self) -> Missing:
-        """Return the same for float16 pixels that were cast to float32."""
-        cast = (np.float32(v) if isinstance(v, np.float16) else v for v in self)
-        return Missing(*cast)
-
 
 class Windows(NamedTuple):
     """The source windows of a piece, positions counted from its first pixel."""
