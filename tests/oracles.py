@@ -20,6 +20,16 @@ import lazycog
 if TYPE_CHECKING:
     from pathlib import Path
 
+DESCRIBED = (
+    "tags",
+    "band_tags",
+    "descriptions",
+    "scales",
+    "offsets",
+    "units",
+    "colormap",
+    "colorinterp",
+)
 TRANSFORM = Affine(30.0, 0.0, 500000.0, 0.0, -30.0, 4000000.0)
 
 
@@ -41,20 +51,14 @@ def gdal_cog(
     crs="EPSG:32613",
     transform=TRANSFORM,
     nodata=None,
-    tags=None,
-    band_tags=None,
-    descriptions=None,
-    scales=None,
-    offsets=None,
-    units=None,
     mask=None,
-    colormap=None,
-    colorinterp=None,
     gcps=None,
     rpcs=None,
     **creation,
 ):
     """Write pixels (band, y, x) with GDAL's COG driver."""
+    described = {name: creation.pop(name, None) for name in DESCRIBED}
+    colorinterp = described["colorinterp"]
     if pixels.ndim == 2:
         pixels = pixels[np.newaxis]
     count, height, width = pixels.shape
@@ -78,21 +82,7 @@ def gdal_cog(
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with memory.open(**profile) as dataset:
             dataset.write(pixels)
-            dataset.update_tags(**(tags or {}))
-            for number, own in enumerate(band_tags or [], start=1):
-                dataset.update_tags(number, **own)
-            for number, text in enumerate(descriptions or [], start=1):
-                dataset.set_band_description(number, text)
-            if scales:
-                dataset.scales = scales
-            if offsets:
-                dataset.offsets = offsets
-            if units:
-                dataset.units = units
-            if colormap:
-                dataset.write_colormap(1, colormap)
-            if colorinterp:
-                dataset.colorinterp = [ColorInterp[each] for each in colorinterp]
+            _describe(dataset, **described)
             if gcps:
                 dataset.gcps = (gcps, rasterio.crs.CRS.from_user_input(crs))
             if rpcs:
@@ -102,6 +92,32 @@ def gdal_cog(
         with memory.open() as dataset:
             rasterio.shutil.copy(dataset, path, driver="COG", **creation)
     return path
+
+
+def _describe(
+    dataset,
+    tags,
+    band_tags,
+    descriptions,
+    scales,
+    offsets,
+    units,
+    colormap,
+    colorinterp,
+):
+    """Set what the COG driver copies from its source."""
+    dataset.update_tags(**(tags or {}))
+    for number, own in enumerate(band_tags or [], start=1):
+        dataset.update_tags(number, **own)
+    for number, text in enumerate(descriptions or [], start=1):
+        dataset.set_band_description(number, text)
+    for name, value in (("scales", scales), ("offsets", offsets), ("units", units)):
+        if value:
+            setattr(dataset, name, value)
+    if colormap:
+        dataset.write_colormap(1, colormap)
+    if colorinterp:
+        dataset.colorinterp = [ColorInterp[each] for each in colorinterp]
 
 
 def gdal_levels(path):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Integral
 from typing import TYPE_CHECKING
 
 from lazycog.errors import OptionError
@@ -281,8 +280,7 @@ def _check_level(found: Codec, level: int | None) -> None:
             f"levels; {having} have"
         )
     low, high = found.levels
-    whole = isinstance(level, Integral) and not isinstance(level, bool)
-    if not whole or not low <= level <= high:
+    if level not in range(low, high + 1) or isinstance(level, bool):
         raise OptionError(f"level={level!r}: {found.name} takes {low} to {high}")
 
 

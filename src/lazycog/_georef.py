@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lazycog._tiff import Entry, FieldType, ParsedIfd, Tag, parse
@@ -151,6 +151,10 @@ def describe(
         **_codec_options(encoding.image, encoding, ""),
         **(_codec_options(encoding.overview, encoding, "OVERVIEW_") if kernel else {}),
     }
+    if encoding.image.quantises:
+        # LERC's own bound is told by GDAL, in the domain IMAGE_STRUCTURE
+        bound = {"MAX_Z_ERROR": f"{encoding.image.max_z_error:.17g}"}
+        description = replace(description, tags={**bound, **description.tags})
     try:
         data = _tiny_cog(description, kernel, creation)
     except (rasterio.errors.RasterioError, ValueError, OverflowError) as error:
@@ -160,11 +164,8 @@ def describe(
         ) from error
     tiff = parse(lambda offset, length: data[offset : offset + length])
     image = _descriptive(tiff.ifds[0])
-    items = {"INTERLEAVE": "TILE"} if encoding.interleave == "tile" else {}
-    if encoding.image.quantises:
-        items["MAX_Z_ERROR"] = f"{encoding.image.max_z_error:.17g}"
-    if items:
-        image = _with_structure(image, items)
+    if encoding.interleave == "tile":
+        image = _with_structure(image, {"INTERLEAVE": "TILE"})
     overview = _descriptive(tiff.ifds[1]) if kernel else ()
     if all(each.tag != Tag.GDAL_NODATA for each in overview):
         # GDAL forgets it for 64-bit integers, and a reader of one level needs it

@@ -101,10 +101,13 @@ def _round_floats(
     for index in range(pixels.size):
         value = float(pixels[index])
         rounded = np.rint(value / quantum) * quantum
+        is_nodata = value == nodata
+        becomes_nodata = rounded == nodata
         # what would leave the type, or turn into nodata, stays; so do NaN and infinity
         keep = (
             not np.isfinite(value)
-            or nodata in (value, rounded)
+            or is_nodata
+            or becomes_nodata
             or abs(rounded) > largest
         )
         out[index] = pixels[index] if keep else rounded
@@ -161,7 +164,9 @@ def _round_signed(
             )
         else:
             rounded = lowest if value < lowest + beyond else value - beyond
-        stays = has_nodata and nodata in (value, rounded)
+        is_nodata = value == nodata
+        becomes_nodata = rounded == nodata
+        stays = has_nodata and (is_nodata or becomes_nodata)
         out[index] = value if stays else rounded
         if not stays:
             worst = max(worst, int(abs(rounded - value)))

@@ -51,8 +51,8 @@ def encode(tile: NDArray[Any], out: memoryview, chosen: Compression) -> int:
     return len(encoder(tile, level=chosen.level, out=out))
 
 
-MASK_LEVEL = 6
-"""GDAL compresses masks with deflate at its default level, whatever the image has."""
+MASK_LEVEL = 7
+"""What libtiff gives libdeflate for zlib's default level, which masks have in GDAL."""
 
 
 def encode_mask(bits: NDArray[np.uint8], out: memoryview) -> int:
@@ -124,7 +124,7 @@ def _webp(tile: NDArray[Any], chosen: Compression) -> bytes:
     encoder = _imagecodecs("webp_encode")
     if chosen.lossless:
         return encoder(tile, lossless=True)
-    return encoder(tile, level=chosen.quality)
+    return encoder(tile, level=chosen.quality, lossless=False)
 
 
 def _lerc(tile: NDArray[Any], chosen: Compression) -> bytes:

@@ -127,21 +127,7 @@ CASES = {
         "gdal": {"BIGTIFF": "YES"},
         "ours": {"bigtiff": True},
     },
-    "mask and statistics": {
-        "shape": (2, 520, 300),
-        "dtype": "uint16",
-        "mask": "patches",
-        "gdal": {"STATISTICS": "YES"},
-        "ours": {"statistics": True},
-    },
     "RGBA": {"shape": (4, 520, 300), "dtype": "uint8", "alpha": True},
-    "RGBA and statistics": {
-        "shape": (4, 520, 300),
-        "dtype": "uint8",
-        "alpha": True,
-        "gdal": {"STATISTICS": "YES"},
-        "ours": {"statistics": True},
-    },
     "four bytes without alpha": {
         "shape": (4, 520, 300),
         "dtype": "uint8",

@@ -154,7 +154,9 @@ def test_an_unknown_codec():
         codec("lz4")
 
 
-@pytest.mark.parametrize("name", [each for each in CODECS if each not in {"none", "webp"}])
+@pytest.mark.parametrize(
+    "name", [each for each in CODECS if each not in {"none", "webp"}]
+)
 def test_a_buffer_that_is_too_small_is_an_error(name):
     """Never a tile that is cut short."""
     data = np.random.default_rng(0).integers(0, 256, (96, 96, 1), dtype=np.uint8)
