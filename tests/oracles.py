@@ -94,26 +94,16 @@ def gdal_cog(
     return path
 
 
-def _describe(
-    dataset,
-    tags,
-    band_tags,
-    descriptions,
-    scales,
-    offsets,
-    units,
-    colormap,
-    colorinterp,
-):
+def _describe(dataset, *, colormap, colorinterp, **described):
     """Set what the COG driver copies from its source."""
-    dataset.update_tags(**(tags or {}))
-    for number, own in enumerate(band_tags or [], start=1):
+    dataset.update_tags(**(described["tags"] or {}))
+    for number, own in enumerate(described["band_tags"] or [], start=1):
         dataset.update_tags(number, **own)
-    for number, text in enumerate(descriptions or [], start=1):
+    for number, text in enumerate(described["descriptions"] or [], start=1):
         dataset.set_band_description(number, text)
-    for name, value in (("scales", scales), ("offsets", offsets), ("units", units)):
-        if value:
-            setattr(dataset, name, value)
+    for name in ("scales", "offsets", "units"):
+        if described[name]:
+            setattr(dataset, name, described[name])
     if colormap:
         dataset.write_colormap(1, colormap)
     if colorinterp:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
 import mmap
 import struct
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from lazycog._encoding import Encoding
     from lazycog._grid import AxisChunk, Level, Span, Stage
 
+HASH_BYTES = 16
+"""Of a tile's BLAKE2: two of a trillion tiles meet by chance once in 10**14 files."""
 FRAME_BYTES = LEADER_BYTES + TRAILER_BYTES
 """What a tile takes in the file beyond its byte count."""
 
@@ -52,6 +55,8 @@ class Summary:
 
     sizes: Mapping[int, NDArray[np.uint32]]
     """Level -> byte counts, shape (plane, tile row, tile col, tile of position)."""
+    hashes: Mapping[int, NDArray[np.uint8]] | None
+    """Level -> BLAKE2 of each tile, shape (*sizes, 16); None unless shared."""
     checksum: int
     """CRC-32 of all runs, to notice a source that changes between runs."""
     partials: NDArray[np.float64] | None
@@ -146,17 +151,24 @@ def encode_chunk(
     base = pixels
     writer = _TileWriter.of(task)
     sizes: dict[int, NDArray[np.uint32]] = {}
+    hashes: dict[int, NDArray[np.uint8]] = {}
     partials = None
     for step, level in enumerate(stage.levels):
         own = pixels[:, rows.own_slice(step), cols.own_slice(step)]
         if level.index == 0 and encoding.statistics:
             partials = _statistics(encoding, own, level.tile_size)
         sizes[level.index] = writer.encode_level(step, own)
+        if encoding.deduplicate:
+            hashes[level.index] = writer.hashes
         if step + 1 < len(rows.own):
             pixels = _reduce(task, pixels, base, step)
     data = writer.buffer[: writer.position]
     summary = Summary(
-        sizes, _checksum(data), partials, pixels if stage.handed_up else None
+        sizes,
+        hashes or None,
+        _checksum(data),
+        partials,
+        pixels if stage.handed_up else None,
     )
     kept = EncodedBytes.keep(data, park_folder)
     return_free_memory()
@@ -295,6 +307,8 @@ class _TileWriter:
     buffer: NDArray[np.uint8]
     position: int
     runs: list[Run]
+    hashes: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    """Of the tiles of the level that was encoded last."""
 
     @classmethod
     def of(cls, task: ChunkTask) -> _TileWriter:
@@ -337,6 +351,7 @@ class _TileWriter:
         )
         shape = (len(planes), -(-height // side), -(-width // side), len(planes[0]))
         sizes = np.zeros(shape, np.uint32)
+        self.hashes = np.zeros((*shape, HASH_BYTES), np.uint8)
         scratch = np.empty((side, side, encoding.samples), dtype=pixels.dtype)
         first_plane = self.task.bands.start if encoding.planes else 0
         for plane, tile_row in np.ndindex(shape[:2]):
@@ -350,9 +365,13 @@ class _TileWriter:
                 where = (step, tile_row, tile_col)
                 is_mask = planes[plane][index].start == encoding.count
                 encode = self._encode_mask_tile if is_mask else self._encode_tile
-                sizes[plane, tile_row, tile_col, index] = encode(
-                    where, strips[index], scratch
-                )
+                size = encode(where, strips[index], scratch)
+                sizes[plane, tile_row, tile_col, index] = size
+                if size and encoding.deduplicate:
+                    stop = self.position - TRAILER_BYTES
+                    payload = self.buffer[stop - size : stop]
+                    digest = hashlib.blake2b(payload, digest_size=HASH_BYTES).digest()
+                    self.hashes[plane, tile_row, tile_col, index] = bytearray(digest)
             self.runs.append(
                 Run(level.index, first_plane + plane, tile_row, start, self.position)
             )

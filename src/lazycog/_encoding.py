@@ -76,6 +76,8 @@ class Encoding:
     """Height and width of the full resolution."""
     sparse: bool = False
     """Leave out tiles without any valid pixel."""
+    deduplicate: bool = False
+    """Identical tiles are stored once."""
     masked: bool = False
     """Each level has a mask, which travels as one more band behind the image's."""
     mask_given: bool = False
@@ -219,6 +221,7 @@ def settle_encoding(
         statistics=options.statistics and kind != "c",
         valid_size=size,
         sparse=options.sparse,
+        deduplicate=options.deduplicate,
         masked=from_nodata or mask_given,
         mask_given=mask_given,
         mask_nodata=nodata if from_nodata else None,

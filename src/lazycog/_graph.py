@@ -33,6 +33,7 @@ from lazycog._layout import (
     RowSummary,
     join_summaries,
     place_row,
+    run_pieces,
     run_positions,
 )
 from lazycog._plan import SUMMARY_GROUP
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from lazycog._grid import Stage
     from lazycog._plan import CogPlan
+    from lazycog._share import Known
     from lazycog.sinks.local import LocalSink
 
 Key = tuple[Any, ...]
@@ -212,11 +214,19 @@ def sizes_task(*summaries: Summary) -> RowSummary:
 
 
 def row_task(
-    first_plane: int, previous: RowPlacement | object, *parts: RowSummary
+    first_plane: int,
+    previous: RowPlacement | object,
+    known: Known | None,
+    *parts: RowSummary,
 ) -> RowPlacement:
     """Give the runs of a row of chunks their positions, behind the row above."""
     ends = previous.ends if isinstance(previous, RowPlacement) else {}
-    return place_row(ends, parts, first_plane)
+    return place_row(ends, parts, first_plane, known)
+
+
+def known_task(known: Known | None, placement: RowPlacement) -> Known:
+    """Add a row's tiles to those of the rows above it."""
+    return {} if placement.shared is None else placement.shared.join(known or {})
 
 
 def place_task(
@@ -242,11 +252,16 @@ def place_task(
     positions = run_positions(placement, task.stage, first_plane, task.col)
     sections: dict[tuple[int, int], list[tuple[int, memoryview]]] = {}
     same = placement.checksums[task.col] == chunk.summary.checksum
-    for run in chunk.runs:
+    for run in chunk.runs if same else ():
         position, length = positions[run.level, run.plane, run.tile_row]
         data = chunk.run_data(run)
-        same = same and len(data) == length
-        sections.setdefault((run.level, run.plane), []).append((position, data))
+        pieces = sections.setdefault((run.level, run.plane), [])
+        cols = placement.tile_cols(run.level, task.col)
+        begin = position
+        for start, stop in run_pieces(placement, run, first_plane, cols):
+            pieces.append((begin, data[start:stop]))
+            begin += stop - start
+        same = same and begin - position == length
     if not same:
         raise SourceChangedError(
             f"the chunk at row {task.row}, col {task.col} of stage {task.stage.index} "
@@ -440,6 +455,7 @@ class GraphBuilder:
             row_task,
             first_plane,
             TaskRef(previous),
+            self._known(stage, group, row),
             *parts,
         )
         written = [
@@ -459,6 +475,18 @@ class GraphBuilder:
         self.placed.append(
             self.add(placed, placed_task, *[TaskRef(key) for key in written])
         )
+
+    def _known(self, stage: Stage, group: int, row: int) -> TaskRef | None:
+        """Refer to the tiles of the rows above, where tiles are shared."""
+        if not self.plan.encoding.deduplicate or not row:
+            return None
+        number = stage.index
+        before = self.key(f"known{number}", group, row - 1)
+        earlier = (
+            TaskRef(self.key(f"known{number}", group, row - 2)) if row > 1 else None
+        )
+        above = TaskRef(self.key(f"row{number}", group, row - 1))
+        return TaskRef(self.add(before, known_task, earlier, above))
 
 
 def _hashable(part: Slices) -> tuple[int, ...]:

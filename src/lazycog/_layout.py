@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from lazycog._encode import FRAME_BYTES
+from lazycog._encode import HASH_BYTES
 from lazycog._encoding import MASK_BITS
 from lazycog._plan import LEADER_BYTES
+from lazycog._share import (
+    SharedFile,
+    SharedRow,
+    framed,
+    kept_pieces,
+    share_file,
+    share_row,
+)
 from lazycog._statistics import BandStatistics, merge
 from lazycog._tiff import (
     MAX_CLASSIC_BYTES,
@@ -24,14 +32,15 @@ from lazycog._tiff import (
 from lazycog.errors import CapacityError, SourceChangedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from lazycog._encode import Summary
+    from lazycog._encode import Run, Summary
     from lazycog._georef import BandInfo, DescriptiveEntries
     from lazycog._grid import Level, Stage
     from lazycog._plan import CogPlan
+    from lazycog._share import Known
 
 Section = tuple[int, int]
 """(level, plane): tiles that follow each other in the file, row-major."""
@@ -45,6 +54,7 @@ class RowSummary:
     """Level -> byte counts, shape (plane, tile row, tile col, tile of position)."""
     chunk_starts: Mapping[int, tuple[int, ...]]
     """Level -> first tile column of each chunk."""
+    hashes: Mapping[int, NDArray[np.uint8]] | None
     checksums: tuple[int, ...]
     partials: NDArray[np.float64] | None
     """Statistics, shape (band, tile row, tile col, 5)."""
@@ -61,27 +71,28 @@ class RowPlacement:
     lengths: Mapping[int, NDArray[np.int64]]
     """Level -> bytes of each run, same shape."""
     sizes: Mapping[int, NDArray[np.uint32]]
+    shared: SharedRow | None
+    """Which tiles stand elsewhere, None unless tiles are shared."""
     checksums: tuple[int, ...]
     partials: NDArray[np.float64] | None
     """Statistics merged along each row of tiles, shape (band, tile row, 5)."""
+    chunk_starts: Mapping[int, tuple[int, ...]]
+    """Level -> first tile column of each chunk."""
+
+    def tile_cols(self, level: int, col: int) -> slice:
+        """Give the tile columns of a chunk."""
+        starts = (*self.chunk_starts[level], self.sizes[level].shape[2])
+        return slice(starts[col], starts[col + 1])
 
 
 def join_summaries(summaries: Sequence[Summary]) -> RowSummary:
     """Join the summaries of neighbouring chunks, left to right."""
-    levels = summaries[0].sizes
     starts = {}
-    for level in levels:
+    for level in summaries[0].sizes:
         widths = [summary.sizes[level].shape[2] for summary in summaries]
         starts[level] = tuple(int(each) for each in np.cumsum([0, *widths[:-1]]))
-    return RowSummary(
-        sizes={
-            level: np.concatenate([each.sizes[level] for each in summaries], axis=2)
-            for level in levels
-        },
-        chunk_starts=starts,
-        checksums=tuple(summary.checksum for summary in summaries),
-        partials=_concatenate([summary.partials for summary in summaries]),
-    )
+    checksums = tuple(summary.checksum for summary in summaries)
+    return _joined(summaries, starts, checksums)
 
 
 def join_rows(parts: Sequence[RowSummary]) -> RowSummary:
@@ -93,13 +104,31 @@ def join_rows(parts: Sequence[RowSummary]) -> RowSummary:
             joined += [shift + start for start in part.chunk_starts[level]]
             shift += part.sizes[level].shape[2]
         starts[level] = tuple(joined)
+    checksums = tuple(each for part in parts for each in part.checksums)
+    return _joined(parts, starts, checksums)
+
+
+def _joined(
+    parts: Sequence[Summary] | Sequence[RowSummary],
+    starts: Mapping[int, tuple[int, ...]],
+    checksums: tuple[int, ...],
+) -> RowSummary:
+    """Join what both kinds of summary have, along the tile columns."""
+    levels = list(parts[0].sizes)
+    hashes = [part.hashes for part in parts if part.hashes is not None]
     return RowSummary(
         sizes={
             level: np.concatenate([part.sizes[level] for part in parts], axis=2)
-            for level in parts[0].sizes
+            for level in levels
         },
         chunk_starts=starts,
-        checksums=tuple(each for part in parts for each in part.checksums),
+        hashes={
+            level: np.concatenate([each[level] for each in hashes], axis=2)
+            for level in levels
+        }
+        if hashes
+        else None,
+        checksums=checksums,
         partials=_concatenate([part.partials for part in parts]),
     )
 
@@ -112,7 +141,10 @@ def _concatenate(
 
 
 def place_row(
-    previous: Mapping[Section, int], parts: Sequence[RowSummary], first_plane: int
+    previous: Mapping[Section, int],
+    parts: Sequence[RowSummary],
+    first_plane: int,
+    known: Known | None = None,
 ) -> RowPlacement:
     """Give every run of a row of chunks its position.
 
@@ -124,6 +156,8 @@ def place_row(
         The row's chunks, left to right.
     first_plane : int
         Plane of the first band of this group of bands.
+    known : mapping or None
+        Tiles of the rows above, None unless tiles are shared.
 
     Returns
     -------
@@ -131,12 +165,18 @@ def place_row(
         Positions are prefix sums of byte counts, so they depend on nothing else.
     """
     row = join_rows(parts)
+    shared = None
+    if row.hashes is not None:
+        shared = share_row(row.sizes, row.hashes, first_plane, known or {})
     ends: dict[Section, int] = {}
     starts: dict[int, NDArray[np.int64]] = {}
     lengths: dict[int, NDArray[np.int64]] = {}
     for level, sizes in row.sizes.items():
         planes, tile_rows, tile_cols, _ = sizes.shape
-        widths = framed(sizes).sum(axis=3)
+        widths = framed(sizes)
+        if shared is not None:
+            widths = np.where(shared.kept[level], widths, 0)
+        widths = widths.sum(axis=3)
         edges = [*row.chunk_starts[level], tile_cols]
         sums = np.zeros((planes, tile_rows, tile_cols + 1), np.int64)
         np.cumsum(widths, axis=2, out=sums[:, :, 1:])
@@ -151,7 +191,14 @@ def place_row(
         starts[level] = (totals - flat).reshape(chunk_bytes.shape)
         lengths[level] = chunk_bytes
     return RowPlacement(
-        ends, starts, lengths, row.sizes, row.checksums, _merge_tile_rows(row.partials)
+        ends,
+        starts,
+        lengths,
+        row.sizes,
+        shared,
+        row.checksums,
+        _merge_tile_rows(row.partials),
+        row.chunk_starts,
     )
 
 
@@ -201,11 +248,6 @@ def check_one_run(
                 above = placement.ends
 
 
-def framed(sizes: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Give what tiles take in the file; nothing for one that is left out."""
-    return np.where(sizes > 0, sizes.astype(np.int64) + FRAME_BYTES, 0)
-
-
 def _merge_tile_rows(
     partials: NDArray[np.float64] | None,
 ) -> NDArray[np.float64] | None:
@@ -222,6 +264,10 @@ class Extent:
     section: Section
     offset: int
     length: int
+    start: int = 0
+    """Where it starts in what was written of the section."""
+    section_length: int = 0
+    """How much was written of the section."""
 
 
 @dataclass(frozen=True)
@@ -260,11 +306,12 @@ def assemble(plan: CogPlan, placements: Sequence[RowPlacement]) -> FileLayout:
         ``bigtiff=False``, and the file is too large for a classic TIFF.
     """
     sizes = _tile_sizes(plan, placements)
+    shared = _shared_tiles(plan, placements)
     statistics = _statistics(plan, placements)
     entries = _with_statistics(plan, statistics).entries()
     layout = None
     if plan.bigtiff is not True:
-        layout = _assemble(plan, sizes, entries, Format(big=False))
+        layout = _assemble(plan, sizes, shared, entries, Format(big=False))
         if layout is None and plan.bigtiff is False:
             raise CapacityError(
                 "bigtiff=False: the encoded file is larger than the "
@@ -272,7 +319,7 @@ def assemble(plan: CogPlan, placements: Sequence[RowPlacement]) -> FileLayout:
                 "a stronger compress="
             )
     if layout is None:
-        layout = _assemble(plan, sizes, entries, Format(big=True))
+        layout = _assemble(plan, sizes, shared, entries, Format(big=True))
     # 64-bit offsets hold every file, so there is one
     return replace(cast("FileLayout", layout), statistics=statistics)
 
@@ -282,20 +329,45 @@ def _tile_sizes(
 ) -> list[NDArray[np.uint32]]:
     """Put the byte counts of all rows of chunks into one array per level."""
     sizes = [np.zeros(plan.entry_shape(level), np.uint32) for level in plan.levels]
+    for level, where, placement in _rows_of_tiles(plan, placements):
+        sizes[level][where] = placement.sizes[level]
+    return sizes
+
+
+def _shared_tiles(
+    plan: CogPlan, placements: Sequence[RowPlacement]
+) -> SharedFile | None:
+    """Find the tiles that stand elsewhere in the file, None unless they may."""
+    if not plan.encoding.deduplicate:
+        return None
+    shapes = [plan.entry_shape(level) for level in plan.levels]
+    sizes = _tile_sizes(plan, placements)
+    written = [np.zeros(shape, np.bool_) for shape in shapes]
+    hashes = [np.zeros((*shape, HASH_BYTES), np.uint8) for shape in shapes]
+    for level, where, placement in _rows_of_tiles(plan, placements):
+        row = cast("SharedRow", placement.shared)  # deduplicate makes it
+        written[level][where] = row.kept[level]
+        hashes[level][where] = row.hashes[level]
+    return share_file(sizes, written, hashes)
+
+
+def _rows_of_tiles(
+    plan: CogPlan, placements: Sequence[RowPlacement]
+) -> Iterator[tuple[int, tuple[slice, slice], RowPlacement]]:
+    """Give level, planes and tile rows of each row of chunks."""
     remaining = iter(placements)
     for stage in plan.stages:
-        for group in range(stage.groups):
+        for group, row in np.ndindex(stage.groups, stage.chunk_rows):
             first_plane = stage.bands(group).start if plan.encoding.planes else 0
-            for row in range(stage.chunk_rows):
-                placement = next(remaining)
-                for step, level in enumerate(stage.levels):
-                    part = placement.sizes[level.index]
-                    top = stage.axis_chunk(0, row).own[step].start // level.tile_size
-                    sizes[level.index][
-                        first_plane : first_plane + part.shape[0],
-                        top : top + part.shape[1],
-                    ] = part
-    return sizes
+            placement = next(remaining)
+            for step, level in enumerate(stage.levels):
+                planes, rows = placement.sizes[level.index].shape[:2]
+                top = stage.axis_chunk(0, row).own[step].start // level.tile_size
+                where = (
+                    slice(first_plane, first_plane + planes),
+                    slice(top, top + rows),
+                )
+                yield level.index, where, placement
 
 
 def _statistics(
@@ -332,6 +404,7 @@ def _with_statistics(
 def _assemble(
     plan: CogPlan,
     sizes: Sequence[NDArray[np.uint32]],
+    shared: SharedFile | None,
     descriptive: DescriptiveEntries,
     form: Format,
 ) -> FileLayout | None:
@@ -345,17 +418,24 @@ def _assemble(
             position += -position % plan.alignment
         level_offsets = np.empty(sizes[level.index].shape, np.int64)
         for plane, plane_sizes in enumerate(sizes[level.index]):
+            section = (level.index, plane)
             widths = framed(plane_sizes.ravel())
+            if shared is not None:
+                widths = np.where(shared.kept[section], widths, 0)
             ends = position + np.cumsum(widths)
             starts = np.where(widths > 0, ends - widths + LEADER_BYTES, 0)
             level_offsets[plane] = starts.reshape(plane_sizes.shape)
-            extents.append(
-                Extent((level.index, plane), position, int(ends[-1]) - position)
-            )
+            length = int(ends[-1]) - position
+            if shared is None:
+                extents.append(Extent(section, position, length, 0, length))
+            else:
+                extents += _pieces(section, position, shared)
             position = int(ends[-1])
         offsets.insert(0, level_offsets)
     if not form.big and position > MAX_CLASSIC_BYTES:
         return None
+    if shared is not None:
+        shared.fill(offsets)
     return FileLayout(
         header=header.encode(
             _ifd_values(plan, offsets),
@@ -370,6 +450,16 @@ def _assemble(
             for level in plan.levels
         ),
     )
+
+
+def _pieces(section: Section, position: int, shared: SharedFile) -> list[Extent]:
+    """Give the pieces of a section that stay in the file."""
+    pieces = []
+    total = shared.lengths[section]
+    for start, length in shared.pieces(section):
+        pieces.append(Extent(section, position, length, start, total))
+        position += length
+    return pieces or [Extent(section, position, 0, 0, total)]
 
 
 def _ifd_values(
@@ -451,7 +541,7 @@ class _HeaderDraft:
         encoding = plan.encoding
         ghost = ghost_area(
             interleave=encoding.interleave,
-            block_order=not plan.deduplicate,
+            block_order=not encoding.deduplicate,
             mask_interleaved=encoding.masked and encoding.interleave == "pixel",
         )
         position = _even(form.ghost_offset + len(ghost))
@@ -650,6 +740,21 @@ def _mask_entries(level: Level) -> list[Entry]:
         Entry.short_or_long(Tag.TILE_LENGTH, level.tile_size),
         *(Entry.of(tag, short, [value]) for tag, value in values.items()),
     ]
+
+
+def run_pieces(
+    placement: RowPlacement, run: Run, first_plane: int, cols: slice
+) -> list[tuple[int, int]]:
+    """Give (start, stop) of the pieces of a run that are written, within the run.
+
+    All of it, unless some of its tiles stand elsewhere; `cols` are its tile columns.
+    """
+    where = (run.plane - first_plane, run.tile_row, cols)
+    widths = framed(placement.sizes[run.level][where]).ravel()
+    if placement.shared is None:
+        return [(0, int(widths.sum()))]
+    kept = placement.shared.kept[run.level][where].ravel()
+    return kept_pieces(widths, kept)
 
 
 def run_positions(

@@ -76,8 +76,6 @@ class CogPlan:
     """Largest chunk of the source (band, row, col)."""
     alignment: int
     """Start of the full resolution is a multiple of it."""
-    deduplicate: bool = False
-    """Identical tiles are stored once."""
 
     @property
     def count(self) -> int:
@@ -288,7 +286,7 @@ class CogPlan:
     @property
     def may_omit(self) -> bool:
         """Whether tiles may be left out or shared, so that no size is certain."""
-        return self.encoding.sparse or self.deduplicate
+        return self.encoding.sparse or self.encoding.deduplicate
 
     def entries(self) -> DescriptiveEntries:
         """Let GDAL encode what describes the raster."""
@@ -385,7 +383,6 @@ def plan_cog(
         source_chunk=source_chunk
         or (band_group, tile_size << depth, tile_size << depth),
         alignment=FULL_RESOLUTION_ALIGNMENT,
-        deduplicate=options.deduplicate,
     )
     largest = max(map(plan.tile_bytes, levels))
     if largest > MAX_TILE_BYTES:

@@ -170,7 +170,10 @@ def commit(
     """
     _layout.check_one_run(plan, results[:count], results[count:])
     layout = _layout.assemble(plan, results[:count])
-    placed = [Placed(each.section, each.offset, each.length) for each in layout.extents]
+    placed = [
+        Placed(each.section, each.offset, each.length, each.start, each.section_length)
+        for each in layout.extents
+    ]
     sink.commit(layout.header, placed, layout.size)
     levels = tuple(
         LevelResult(

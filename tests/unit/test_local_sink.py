@@ -17,7 +17,10 @@ HEADER = b"H" * 100
 SMALL, LARGE = (1, 0), (0, 0)
 ALIGNED = 4096
 PIECES = {SMALL: os.urandom(300), LARGE: os.urandom(3 * 4096 + 17)}
-PLACED = (Placed(SMALL, 100, 300), Placed(LARGE, ALIGNED, len(PIECES[LARGE])))
+PLACED = (
+    Placed(SMALL, 100, 300, 0, 300),
+    Placed(LARGE, ALIGNED, len(PIECES[LARGE]), 0, len(PIECES[LARGE])),
+)
 SIZE = ALIGNED + len(PIECES[LARGE])
 WHOLE = (HEADER + PIECES[SMALL]).ljust(ALIGNED, b"\0") + PIECES[LARGE]
 
@@ -321,3 +324,21 @@ def test_without_fallocate_the_file_is_copied(path, sink, monkeypatch):
     sink.commit(HEADER, PLACED, SIZE)
 
     assert path.read_bytes() == WHOLE
+
+
+def test_pieces_of_a_section_close_up(sink, path):
+    """What was written but stands elsewhere is left out of the file."""
+    large = PIECES[LARGE]
+    placed = (
+        Placed(SMALL, 100, 10, 20, 300),
+        Placed(SMALL, 110, 5, 295, 300),
+        Placed(LARGE, ALIGNED, len(large), 0, len(large)),
+    )
+
+    sink.commit(b"h" * 100, placed, ALIGNED + len(large))
+
+    small, data = PIECES[SMALL], path.read_bytes()
+    assert data[100:110] == small[20:30]
+    assert data[110:115] == small[295:300]
+    assert data[115:ALIGNED] == bytes(ALIGNED - 115)
+    assert data[ALIGNED:] == large

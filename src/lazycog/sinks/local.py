@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import itertools
 import os
 import shutil
 from contextlib import contextmanager
@@ -46,6 +47,10 @@ class Placed:
     offset: int
     """Position in the file."""
     length: int
+    start: int
+    """Position in the section's temporary file."""
+    section_length: int
+    """Length of the section's temporary file."""
 
 
 @dataclass(frozen=True)
@@ -199,12 +204,12 @@ class LocalSink:
         with _refused("commit", self.path):
             for each in placed:
                 found = self._section(each.section).stat().st_size
-                if found != each.length:
+                if found != each.section_length:
                     raise SinkError(
                         errno.EIO,
-                        f"level {each.section[0]} has {found} of {each.length} bytes: "
-                        "a worker's writes were lost; is the folder shared by all "
-                        "workers?",
+                        f"level {each.section[0]} has {found} of "
+                        f"{each.section_length} bytes: a worker's writes were lost; is "
+                        "the folder shared by all workers?",
                         str(self.folder),
                     )
             result = self._assemble(header, placed, size)
@@ -240,10 +245,11 @@ class LocalSink:
 
     def _fill(self, file: int, header: bytes, placed: Sequence[Placed]) -> None:
         _write_all(file, header, 0)
-        for each in placed:
-            source = self._section(each.section)
-            with _opened(source, os.O_RDONLY) as section:
-                _copy(section, file, each.offset, each.length)
+        for section, pieces in itertools.groupby(placed, lambda each: each.section):
+            source = self._section(section)
+            with _opened(source, os.O_RDONLY) as opened:
+                for each in pieces:
+                    _copy(opened, file, each)
             source.unlink()
 
     def _publish(self, result: Path) -> None:
@@ -315,18 +321,19 @@ def _insert_range(file: int, length: int) -> bool:
     raise OSError(code, os.strerror(code))
 
 
-def _copy(source: int, target: int, position: int, length: int) -> None:
-    """Copy a whole file to a position, inside the kernel where it can."""
+def _copy(source: int, target: int, piece: Placed) -> None:
+    """Copy a piece of a file to a position, inside the kernel where it can."""
     done = 0
-    while done < length:
-        step = min(COPY_BYTES, length - done)
+    while done < piece.length:
+        step = min(COPY_BYTES, piece.length - done)
+        begin, position = piece.start + done, piece.offset + done
         try:
-            copied = os.copy_file_range(source, target, step, done, position + done)
+            copied = os.copy_file_range(source, target, step, begin, position)
         except (AttributeError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in UNSUPPORTED:
                 raise
-            data = os.pread(source, step, done)
-            _write_all(target, data, position + done)
+            data = os.pread(source, step, begin)
+            _write_all(target, data, position)
             copied = len(data)
         if not copied:
             raise OSError(errno.EIO, "a temporary file ended early")
