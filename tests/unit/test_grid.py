@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from lazycog import _grid as grid
 from lazycog import resample
 from lazycog._grid import Level, Span
+from lazycog._turns import _rows_ready
 
 SUPPORTS = (0, 1, 2, 5, 8)
 
@@ -110,6 +112,21 @@ def test_a_wide_kernel_makes_one_level_per_stage(pyramid):
     assert stages[0].levels[0] == levels[0]
 
 
+@settings(max_examples=200, deadline=None)
+@given(pyramids())
+def test_a_row_of_the_next_stage_is_ready_once_its_pixels_are(pyramid):
+    """No row waits for ever, and none starts before its last pixel is handed up."""
+    for stage, above in pairwise(stages_of(*pyramid)):
+        ready = _rows_ready(stage, above)
+
+        assert ready == sorted(ready)
+        assert ready[-1] == above.chunk_rows - 1
+        for row, last in enumerate(ready):
+            handed_up = stage.axis_chunk(0, row).own[-1].stop
+            needed = [each.need[0].stop for each in chunks_of(above, 0)]
+            assert all(stop <= handed_up for stop in needed[: last + 1])
+
+
 def test_a_wide_kernel_keeps_a_raster_of_one_chunk_in_one_stage():
     levels = tuple(Level(index, 200 >> index, 1, 16) for index in range(5))
 
@@ -154,7 +171,7 @@ def test_the_support_covers_what_the_kernel_reads(resampling):
         for index in {0, target // 3, target // 2, target - 1}:
             wanted = grid.source_span(Span(index, index + 1), source, target, support)
             resample.reduce(
-                _zeros(len(wanted)),
+                np.zeros((1, len(wanted), len(wanted)), np.uint8),
                 resampling=resampling,
                 nodata=None,
                 source_size=(source, source),
@@ -168,9 +185,3 @@ def test_the_support_covers_what_the_kernel_reads(resampling):
 @pytest.mark.parametrize("resampling", ["nearest", "average", "mode", "rms"])
 def test_other_kernels_read_their_window_alone(resampling):
     assert resample.support(resampling) == 0
-
-
-def _zeros(side):
-    import numpy as np
-
-    return np.zeros((1, side, side), np.uint8)
