@@ -4,7 +4,8 @@ GDALResampleChunk_Convolution filters along the rows, then down the columns, in 
 and rounds to the work type at the end. Its loops add in an order of their own, which
 decides where a sum falls halfway between two integers, so the loops here keep it.
 
-A row is filtered once, into a ring of as many rows as a target needs.
+A row is filtered once, into a ring of as many rows as a target needs: its even and its
+odd pixels are set apart, so that all targets take a step of their sums together.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 OPAQUE = 255.0
 """Opacity of a valid pixel; GDAL multiplies the weights along a row by it."""
+_APART = 2
+"""Source pixels from one target to the next, but for a drift at odd sizes."""
 _LANES_REACH = 4
 """GDAL takes eight pixels at a time where a filter reaches this far."""
 
@@ -40,6 +43,23 @@ class Order(NamedTuple):
 
     ringing: bool
     """The filter has negative weights, so half its pixels must be valid in a row."""
+
+
+class Across(NamedTuple):
+    """The taps of the columns, in runs of targets that are alike."""
+
+    runs: Array
+    """First target of each run and the one after its last: within a run the filters
+    are equally long, and start two pixels apart."""
+
+    start: Array
+    """First source pixel of each target."""
+
+    length: Array
+    """Number of source pixels of each target."""
+
+    weight: Array
+    """Weights, one column per target."""
 
 
 class Finish(NamedTuple):
@@ -75,7 +95,7 @@ def reduce(
     order = _order(pixels.dtype, work, cols, resampling)
     source = pixels.astype(work) if pixels.dtype == np.float16 else pixels
     if nodata is None and valid is None:
-        across = taps(cols, resampling, vertical=False, normal=True)
+        across = _across(cols, resampling, normal=True)
         down = taps(rows, resampling, vertical=True, normal=True)
         _plain(source, mean, down, across, order)
         if source.dtype.kind == "f" and np.isnan(mean.max()):
@@ -86,6 +106,14 @@ def reduce(
         _skip(source, mean, rows, cols, nodata, valid, resampling, order)
     if mean is not out:
         store(mean, out, nodata)
+
+
+def _across(cols: Axis, resampling: str, *, normal: bool) -> Across:
+    start, length, weight = taps(cols, resampling, vertical=False, normal=normal)
+    alike = (np.diff(start) == _APART) & (np.diff(length) == 0)
+    edges = np.concatenate([[0], np.flatnonzero(~alike) + 1, [cols.count]])
+    runs = np.stack([edges[:-1], edges[1:]], axis=1)
+    return Across(runs, start, length, np.ascontiguousarray(weight.T))
 
 
 def _order(
@@ -116,54 +144,70 @@ def _skip(
     integer = pixels.dtype.kind in "iu"
     limits = np.iinfo(pixels.dtype) if integer else np.finfo(mean.dtype)
     finish = Finish(nodata is not None, integer, float(limits.min), float(limits.max))
-    across = taps(cols, resampling, vertical=False, normal=False)
+    across = _across(cols, resampling, normal=False)
     down = taps(rows, resampling, vertical=True, normal=False)
     _masked(pixels, there, mean, down, across, order, missing, finish)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _plain(pixels: Array, mean: Array, down: Taps, across: Taps, order: Order) -> None:
+def _plain(
+    pixels: Array, mean: Array, down: Taps, across: Across, order: Order
+) -> None:
     size, length = down.weight.shape[1], across.start.shape[0]
     ring = np.empty((size, length))
-    line = np.empty(pixels.shape[2])
-    sums = np.empty((2, length))
+    line = np.zeros((2, 1, pixels.shape[2] // 2 + 1))
+    sums = np.empty((4, length))
     for band in range(mean.shape[0]):
         done = 0
         for row in range(mean.shape[1]):
             start, stop = down.start[row], down.start[row] + down.length[row]
             for y in range(max(done, start), stop):
-                line[:] = pixels[band, y]
-                _along(line, across, order.step, ring[y % size])
+                _split(pixels[band, y], line[0, 0], line[1, 0])
+                _along(line, across, order.step, sums)
+                ring[y % size] = sums[0]
             done = stop
             _down(ring, start, stop, down.weight[row], order.pairs, sums)
             mean[band, row] = sums[0]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _along(line: Array, taps: Taps, step: int, result: Array) -> None:
-    """Filter a row: four sums side by side, or two by two pixels in turn."""
-    for col in range(result.shape[0]):
-        start, count = taps.start[col], taps.length[col]
-        weight = taps.weight[col]
-        apart = step if step > 0 and count > 4 else 4  # noqa: PLR2004 - four sums
-        grouped = count - count % apart
-        a, b, c, d = 0.0, 0.0, 0.0, 0.0
-        if step > 0:
-            for k in range(0, grouped, 4):
-                a += line[start + k] * weight[k]
-                b += line[start + k + 1] * weight[k + 1]
-                c += line[start + k + 2] * weight[k + 2]
-                d += line[start + k + 3] * weight[k + 3]
-            a, c = (a + c) + (b + d), 0.0
-        else:
-            for k in range(0, grouped, 4):
-                a += line[start + k] * weight[k]
-                a += line[start + k + 1] * weight[k + 1]
-                c += line[start + k + 2] * weight[k + 2]
-                c += line[start + k + 3] * weight[k + 3]
-        for k in range(grouped, count):
-            a += line[start + k] * weight[k]
-        result[col] = a + c
+def _split(pixels: Array, even: Array, odd: Array) -> None:
+    half = pixels.shape[0] // 2
+    for x in range(half):
+        even[x] = pixels[2 * x]
+        odd[x] = pixels[2 * x + 1]
+    if pixels.shape[0] % 2:
+        even[half] = pixels[2 * half]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _along(line: Array, across: Across, step: int, sums: Array) -> None:
+    """Filter a row into ``sums[0]``: four sums side by side, or two by two pixels."""
+    sums[:] = 0.0
+    for first, last in across.runs:
+        start, length = across.start[first], across.length[first]
+        apart = step if step > 0 and length > 4 else 4  # noqa: PLR2004 - four sums
+        grouped = length - length % apart
+        for k in range(length):
+            if k == grouped and step > 0:
+                _fold(sums[:, first:last])
+            lane = k % 4 if k < grouped else 0
+            lane = lane if step > 0 else lane // 2 * 2
+            total, weight = sums[lane, first:last], across.weight[k, first:last]
+            near = line[(start + k) % 2, 0, (start + k) // 2 :]
+            for col in range(total.shape[0]):
+                total[col] += near[col] * weight[col]
+        if grouped == length or step == 0:
+            _fold(sums[:, first:last])
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _fold(lanes: Array) -> None:
+    """Add four sums into the first, in the order of SSE2's horizontal sum."""
+    a, b, c, d = lanes
+    for col in range(a.shape[0]):
+        a[col] = (a[col] + c[col]) + (b[col] + d[col])
+        b[col] = c[col] = d[col] = 0.0
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -171,7 +215,7 @@ def _down(
     ring: Array, start: int, stop: int, weight: Array, pairs: int, sums: Array
 ) -> None:
     """Filter down the columns into ``sums[0]``, in order or by pairs of rows."""
-    sums[:] = 0.0
+    sums[:2] = 0.0
     grouped = start + (stop - start) // 4 * 4
     for y in range(start, stop):
         second = pairs and y < grouped and (y - start) % 4 >= 2  # noqa: PLR2004
@@ -189,26 +233,24 @@ def _masked(
     valid: Array,
     mean: Array,
     down: Taps,
-    across: Taps,
+    across: Across,
     order: Order,
     missing: Missing,
     finish: Finish,
 ) -> None:
     size, length = down.weight.shape[1], across.start.shape[0]
     ring = np.zeros((2, size, length))
-    line = np.zeros((2, pixels.shape[2]))
-    sums = np.empty((4, length))
+    line = np.zeros((2, 3, pixels.shape[2] // 2 + 1))
+    sums = np.empty((10, length))
     for band in range(mean.shape[0]):
         done = 0
         for row in range(mean.shape[1]):
             start, stop = down.start[row], down.start[row] + down.length[row]
             for y in range(max(done, start), stop):
-                if valid.shape[0] > 0:
-                    line[1] = valid[y]
-                else:
-                    line[1] = OPAQUE
-                _load(pixels[band, y], line, missing)
-                _along_valid(line, across, order, ring[:, y % size])
+                opacity = valid[y] if valid.shape[0] > 0 else valid[:0].ravel()
+                _split_valid(pixels[band, y], opacity, line, missing)
+                _along_valid(line, across, order, sums)
+                _divide(across, order, sums, ring[:, y % size])
             done = stop
             _down_valid(ring, start, stop, down.weight[row], sums)
             half = (stop - start) // 2 if order.ringing else 0
@@ -216,99 +258,99 @@ def _masked(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _load(pixels: Array, line: Array, missing: Missing) -> None:
-    """Take a row of pixels into ``line[0]``, 0 with no opacity for the missing ones."""
-    for x in range(pixels.shape[0]):
-        value = pixels[x]
-        there = (value < missing.low) | (value > missing.high)
-        line[0, x] = value if there else 0.0
-        line[1, x] = line[1, x] if there else 0.0
+def _split_valid(pixels: Array, opacity: Array, line: Array, missing: Missing) -> None:
+    """Set even and odd pixels apart, 0 with no opacity for the missing ones."""
+    masked = opacity.shape[0] > 0
+    for parity in range(2):
+        value, share, valid = line[parity]
+        for x in range((pixels.shape[0] + 1 - parity) // 2):
+            pixel = pixels[2 * x + parity]
+            there = (pixel < missing.low) | (pixel > missing.high)
+            value[x] = pixel if there else 0.0
+            share[x] = OPAQUE if there else 0.0
+            valid[x] = 1.0 if there else 0.0
+        if masked:
+            for x in range((pixels.shape[0] + 1 - parity) // 2):
+                hidden = opacity[2 * x + parity]
+                value[x] = value[x] if hidden else 0.0
+                share[x] = hidden if share[x] > 0.0 else 0.0
+                valid[x] = valid[x] if hidden else 0.0
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _along_valid(line: Array, taps: Taps, order: Order, result: Array) -> None:
-    """Filter the valid pixels of a row, and tell which targets have any."""
-    value, opacity = line
-    for col in range(result.shape[1]):
-        start, count = taps.start[col], taps.length[col]
-        near, there = value[start : start + count], opacity[start : start + count]
-        result[:, col] = 0.0
-        if order.ringing and _longest(there) < count // 2:
-            continue
-        if order.step > 0:
-            total, share = _four_sums(near, there, taps.weight[col])
-        else:
-            total, share = _one_sum(near, there, taps.weight[col])
-        if share > 0.0:
-            result[0, col] = total / share
-            result[1, col] = 1.0
+def _along_valid(line: Array, across: Across, order: Order, sums: Array) -> None:
+    """Filter the valid pixels of a row.
+
+    The totals go to ``sums[0]``, their weights to ``sums[4]``, the longest runs of
+    valid pixels to ``sums[9]``.
+    """
+    sums[:] = 0.0
+    lanes = order.step > 0
+    for first, last in across.runs:
+        start, length = across.start[first], across.length[first]
+        grouped = length - length % 4
+        run, longest = sums[8, first:last], sums[9, first:last]
+        for k in range(length):
+            in_group = k < grouped
+            lane = k % 4 if lanes and in_group else 0
+            other = 4 + lane if lanes or not in_group else 5
+            parity, skipped = (start + k) % 2, (start + k) // 2
+            value, opacity = line[parity, 0, skipped:], line[parity, 1, skipped:]
+            weight = across.weight[k, first:last]
+            total, shares = sums[lane, first:last], sums[other, first:last]
+            _add_valid(value, opacity, weight, total, shares)
+            if order.ringing:
+                _count_valid(line[parity, 2, skipped:], run, longest)
+            if lanes and k == grouped - 1:
+                _fold(sums[:4, first:last])
+                _fold(sums[4:8, first:last])
+            elif in_group and k % 4 == 3:  # noqa: PLR2004 - the last of four
+                _fold(sums[4:8, first:last])
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _longest(there: Array) -> int:
-    """Return the length of the longest run of valid pixels."""
-    run, longest = 0, 0
-    for k in range(there.shape[0]):
-        run = run + 1 if there[k] > 0.0 else 0
-        longest = max(longest, run)
-    return longest
+def _add_valid(
+    value: Array, opacity: Array, weight: Array, total: Array, shares: Array
+) -> None:
+    for col in range(total.shape[0]):
+        share = weight[col] * opacity[col]
+        total[col] += value[col] * share
+        shares[col] += share
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _four_sums(near: Array, there: Array, weight: Array) -> tuple[float, float]:
-    count = near.shape[0]
-    grouped = count - count % 4
-    a, b, c, d = 0.0, 0.0, 0.0, 0.0
-    p, q, r, s = 0.0, 0.0, 0.0, 0.0
-    for k in range(0, grouped, 4):
-        share = weight[k] * there[k]
-        a, p = a + near[k] * share, p + share
-        share = weight[k + 1] * there[k + 1]
-        b, q = b + near[k + 1] * share, q + share
-        share = weight[k + 2] * there[k + 2]
-        c, r = c + near[k + 2] * share, r + share
-        share = weight[k + 3] * there[k + 3]
-        d, s = d + near[k + 3] * share, s + share
-    total, shares = (a + c) + (b + d), (p + r) + (q + s)
-    for k in range(grouped, count):
-        share = weight[k] * there[k]
-        total += near[k] * share
-        shares += share
-    return total, shares
+def _count_valid(there: Array, run: Array, longest: Array) -> None:
+    for col in range(run.shape[0]):
+        length = (run[col] + 1.0) * there[col]
+        run[col] = length
+        longest[col] = length if length > longest[col] else longest[col]  # noqa: FURB136
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _one_sum(near: Array, there: Array, weight: Array) -> tuple[float, float]:
-    count = near.shape[0]
-    grouped = count - count % 4
-    total, shares = 0.0, 0.0
-    for first in range(0, grouped, 4):
-        four = 0.0
-        for k in range(first, first + 4):
-            share = weight[k] * there[k]
-            total += near[k] * share
-            four += share
-        shares += four
-    for k in range(grouped, count):
-        share = weight[k] * there[k]
-        total += near[k] * share
-        shares += share
-    return total, shares
+def _divide(across: Across, order: Order, sums: Array, result: Array) -> None:
+    """Divide the totals of a row by their weights, and tell which have any."""
+    total, shares, longest = sums[0], sums[4], sums[9]
+    value, there = result
+    for col in range(total.shape[0]):
+        half = across.length[col] // 2 if order.ringing else 0
+        enough = (shares[col] > 0.0) & (longest[col] >= half)
+        value[col] = total[col] / shares[col] if enough else 0.0
+        there[col] = 1.0 if enough else 0.0
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _down_valid(ring: Array, start: int, stop: int, weight: Array, sums: Array) -> None:
     """Filter down the columns: total, weight, and the longest run of valid rows."""
-    sums[:] = 0.0
-    total, shares, run, longest = sums
+    sums[:4] = 0.0
+    total, shares, run, longest = sums[:4]
     for y in range(start, stop):
         value, there = ring[0, y % ring.shape[1]], ring[1, y % ring.shape[1]]
+        share = weight[y - start]
         for col in range(total.shape[0]):
-            share = weight[y - start] * there[col]
-            total[col] += value[col] * share
-            shares[col] += share
-            run[col] = (run[col] + 1.0) * there[col]
-            longest[col] = max(longest[col], run[col])
+            weighted = share * there[col]
+            total[col] += value[col] * weighted
+            shares[col] += weighted
+        _count_valid(there, run, longest)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -316,7 +358,7 @@ def _finish(
     sums: Array, half: int, result: Array, missing: Missing, finish: Finish
 ) -> None:
     """Divide by the weight; a valid result never equals the nodata value."""
-    total, shares, _, longest = sums
+    total, shares, _, longest = sums[:4]
     for col in range(result.shape[0]):
         if shares[col] > 0.0 and longest[col] >= half:
             result[col] = total[col] / shares[col]
