@@ -82,6 +82,8 @@ def check(path, codec, dtype, interleave, predictor, count):
         "nodata": None,
         "statistics": False,
         "overview_resampling": "nearest",
+        # the fastest of these two is enough here
+        "level": {"lzma": 0, "jxl": 1}.get(codec),
         "colorinterp": ["gray", *["undefined"] * (count - 1)],
     }
     if not holds(codec, dtype, interleave, predictor, count):
