@@ -336,9 +336,12 @@ def _assemble(
     for level in reversed(plan.levels):
         if level.index == 0:
             position += -position % plan.alignment
+        level_bytes = int((sizes[level.index].astype(np.int64) + FRAME_BYTES).sum())
+        position = _aligned(plan, position, level_bytes)
         level_offsets = np.empty(sizes[level.index].shape, np.int64)
         for plane, plane_sizes in enumerate(sizes[level.index]):
             widths = plane_sizes.ravel().astype(np.int64) + FRAME_BYTES
+            position = _aligned(plan, position, int(widths.sum()))
             ends = position + np.cumsum(widths)
             level_offsets[plane] = (ends - widths + LEADER_BYTES).reshape(
                 plane_sizes.shape
@@ -364,6 +367,11 @@ def _assemble(
             for level in plan.levels
         ),
     )
+
+
+def _aligned(plan: CogPlan, position: int, length: int) -> int:
+    """Give where a level or section starts: equal parts may want a gap before it."""
+    return plan.parts.start(position, length) if plan.parts else position
 
 
 def _file_order(values: NDArray[np.integer]) -> NDArray[np.integer]:

@@ -25,12 +25,14 @@ from lazycog._grid import (
     plan_stages,
 )
 from lazycog._park import HELD_BYTES
+from lazycog._parts import plan_parts
 from lazycog._tiff import MAX_CLASSIC_BYTES
 from lazycog.codecs import Codec, codec
 from lazycog.errors import CapacityError, InputError, OptionError
 
 if TYPE_CHECKING:
     from lazycog._options import CogOptions
+    from lazycog._parts import PartLimits, PartPlan
 
 CHUNK_BYTES = 32 * 2**20
 """Raw bytes that a chunk may hold: large enough that a task outweighs its scheduling
@@ -133,6 +135,8 @@ class CogPlan:
     """Largest chunk of the source (band, row, col)."""
     alignment: int
     """Start of the full resolution is a multiple of it."""
+    parts: PartPlan | None = None
+    """Parts of the object that a store takes, None on a file system."""
 
     @property
     def count(self) -> int:
@@ -313,6 +317,22 @@ class CogPlan:
             self.tile_count(level) * (plain * self.tile_bytes(level) + index)
             for level in self.levels
         )
+
+    def with_parts(self, limits: PartLimits, part_size: int | None) -> CogPlan:
+        """Plan the parts of an object, too."""
+        frame = LEADER_BYTES + TRAILER_BYTES
+        bounds = [
+            (
+                (level.index, plane),
+                self.tile_count(level)
+                // self.entry_shape(level)[0]
+                * (self.encoding.codec.bound(self.tile_bytes(level)) + frame),
+            )
+            for level in reversed(self.levels)
+            for plane in range(self.entry_shape(level)[0])
+        ]
+        parts = plan_parts(bounds, self.header_bytes, limits, part_size)
+        return replace(self, parts=parts)
 
     def entries(self) -> DescriptiveEntries:
         """Let GDAL encode what describes the raster."""
