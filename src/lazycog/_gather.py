@@ -374,7 +374,7 @@ def finish(
     """
     levels = {index: level for each in ends for index, level in each.levels.items()}
     gaps = _gaps(layout, levels)
-    if len(gaps) == 1:
+    if not any(level.is_sent for level in levels.values()):
         sink.put_whole(upload, gaps[0][1])
         return
     taken = [*receipts, *(receipt for each in ends for receipt in each.receipts)]

@@ -330,7 +330,9 @@ class GraphBuilder:
         for group, row in np.ndindex(stage.groups, stage.chunk_rows):
             self._add_row(stage, chunks, group, row, begin)
             if self.plan.parts and row == stage.chunk_rows - 1:
-                self.ends.append(add_ends(self, stage, group))
+                ends = add_ends(self, stage, group)
+                if group == stage.groups - 1:
+                    self.ends.append(ends)
             turn = self.turns.turn(stage, group, row)
             turns.setdefault(turn, []).append(TaskRef(self.placed[-1]))
         for number, placed in turns.items():

@@ -173,11 +173,6 @@ def plan_parts(
         if plan.max_count <= limits.max_parts:
             return plan
         size += max(PART_STEP, size // 16)
-    small = _numbered(sections, header_bytes, limits, limits.max_part // 2)
-    if limits.max_part // 2 >= limits.min_part and (
-        small.max_count <= limits.max_parts and not limits.equal_parts
-    ):
-        return small
     raise CapacityError(
         f"the file may have {total} bytes, more than {limits.max_parts} parts of "
         f"{limits.max_part // 2} bytes hold; write a smaller raster, or to a store with "

@@ -377,10 +377,8 @@ def _is_transient(error: Exception) -> bool:
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         server = status >= 500 and status != NOT_IMPLEMENTED  # noqa: PLR2004
         return bool(server or status == 429 or code in TRANSIENT_CODES)  # noqa: PLR2004
-    from botocore.exceptions import (  # noqa: PLC0415 - an extra
-        HTTPClientError,
-        ResponseParserError,
-    )
+    from botocore.exceptions import HTTPClientError  # noqa: PLC0415 - an extra
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
     broken = (ConnectionError, TimeoutError, HTTPClientError, ResponseParserError)
     return isinstance(error, broken)
