@@ -87,8 +87,9 @@ def to_cog(
     raster : DataArray or Dataset
         Dims (y, x), (band, y, x) or (y, x, band) under the names that rioxarray takes.
         The variables of a Dataset become bands.
-    dst : path
-        Destination; its folder must exist and be seen by all workers.
+    dst : path or URL
+        Destination. The folder of a path must exist and be seen by all workers; to a
+        URL (``s3://bucket/key.tif``) the workers upload.
     compute : bool
         False gives a :class:`dask.delayed.Delayed` of the whole write.
     **options

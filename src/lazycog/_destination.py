@@ -59,6 +59,28 @@ def check_local(text: str, options: CogOptions) -> None:
             )
 
 
+def given_sink(sink: PartSink, options: CogOptions) -> PartSink:
+    """Take a sink of the caller's, which brings its own options.
+
+    Raises
+    ------
+    OptionError
+        An option of the destination is set beside it.
+    """
+    for name in ("storage_options", "lock", "min_part", "max_parts", "equal_parts"):
+        if getattr(options, name):
+            raise OptionError(
+                f"{name}= cannot work with a sink as the destination; give it to the "
+                "sink"
+            )
+    if not options.overwrite:
+        raise OptionError(
+            "overwrite=False cannot work with a sink as the destination; give it to "
+            "the sink"
+        )
+    return sink
+
+
 def store_sink(url: str, token: str, options: CogOptions, *, is_lazy: bool) -> PartSink:
     """Give the sink of a URL.
 

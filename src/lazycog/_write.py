@@ -13,6 +13,7 @@ from lazycog import _gather, _graph, _layout, _progress, _watch
 from lazycog._destination import (
     PART_OPTIONS,
     check_local,
+    given_sink,
     is_url,
     part_limits,
     store_sink,
@@ -56,7 +57,7 @@ def plan(raster: Raster, options: CogOptions) -> CogPlan:
 
 def write(
     raster: Raster,
-    destination: str | os.PathLike[str],
+    destination: str | os.PathLike[str] | PartSink,
     options: CogOptions,
     *,
     compute: bool,
@@ -67,7 +68,7 @@ def write(
     ----------
     raster : Raster
         What to write.
-    destination : path
+    destination : path, URL or PartSink
         Where to.
     options : CogOptions
         How.
@@ -114,13 +115,15 @@ def write(
 
 
 def open_sink(
-    destination: str | os.PathLike[str],
+    destination: str | os.PathLike[str] | PartSink,
     token: str,
     options: CogOptions,
     *,
     is_lazy: bool,
 ) -> LocalSink | PartSink:
     """Resolve the destination, and refuse options that it does not have."""
+    if isinstance(destination, PartSink):
+        return given_sink(destination, options)
     text = os.fspath(destination)
     if is_url(text):
         return store_sink(text, token, options, is_lazy=is_lazy)
