@@ -249,12 +249,12 @@ class S3Sink:
         """Run the operation that lets the object appear; look when in doubt."""
         try:
             operation()
-        except (DestinationExistsError, FileExistsError) as error:
-            if not self._is_ours(size):
+        except Exception as error:  # whatever it was, the object tells
+            if self._is_ours(size):
+                return
+            if _is_refused_condition(error):
                 raise self._exists() from error
-        except Exception:  # whatever it was, the object tells
-            if not self._is_ours(size):
-                raise
+            raise
 
     def _is_ours(self, size: int) -> bool:
         """Whether the object is the one of this write."""
@@ -308,10 +308,11 @@ class S3Sink:
                 Metadata={"upload": upload},
                 IfNoneMatch="*",
             )
-        except FileExistsError:
-            known = self._noted()
+        except OSError as error:
+            if not _is_refused_condition(error):
+                raise
             self._is_gone(upload)
-            return known
+            return self._noted()
         return upload
 
     def _forget(self) -> None:
@@ -362,17 +363,29 @@ def client(options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - s3fs is untyped
         raise MissingExtraError(
             's3:// needs s3fs; install it: pip install "lazycog[s3]"'
         ) from error
-    return fsspec.filesystem("s3", **options)
+    config = {"retries": {"max_attempts": 0}, **(options.get("config_kwargs") or {})}
+    # tried again here: two loops would multiply
+    return fsspec.filesystem("s3", **{**options, "config_kwargs": config})
+
+
+def _answer(error: BaseException | None) -> Mapping[str, Any]:
+    """Give what the server answered, as botocore tells it."""
+    cause = None if error is None else error.__cause__
+    found = getattr(error, "response", None) or getattr(cause, "response", None)
+    return found if isinstance(found, dict) else {}
+
+
+def _is_refused_condition(error: BaseException) -> bool:
+    code = _answer(error).get("Error", {}).get("Code")
+    return code in {"PreconditionFailed", "412"}
 
 
 def _is_transient(error: Exception) -> bool:
     """Whether the store was busy or the line broke."""
     if isinstance(error, SinkError):
         return False
-    answer = getattr(error, "response", None) or getattr(
-        error.__cause__, "response", None
-    )
-    if isinstance(answer, dict):
+    answer = _answer(error)
+    if answer:
         code = answer.get("Error", {}).get("Code", "")
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         server = status >= 500 and status != NOT_IMPLEMENTED  # noqa: PLR2004
