@@ -36,3 +36,30 @@ def cluster():
         Client(local, set_as_default=False) as client,
     ):
         yield client
+
+
+@pytest.fixture(scope="session")
+def servers_python(request):
+    """The Python that has the object stores."""
+    import servers
+
+    cache = request.config.cache.mkdir("lazycog")
+    return servers.python_of_servers(cache)
+
+
+@pytest.fixture(scope="session")
+def swift_server(servers_python, tmp_path_factory):
+    """OpenStack Swift with its S3 API; gives s3fs's options."""
+    import servers
+
+    with servers.swift(servers_python, tmp_path_factory.mktemp("swift")) as options:
+        yield options
+
+
+@pytest.fixture(scope="session")
+def moto_server(servers_python):
+    """Run moto; gives s3fs's options."""
+    import servers
+
+    with servers.moto(servers_python) as options:
+        yield options

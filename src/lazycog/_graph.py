@@ -36,6 +36,7 @@ from lazycog._layout import (
     run_pieces,
     run_positions,
 )
+from lazycog._part_graph import add_ends, add_row_of_parts
 from lazycog._plan import SUMMARY_GROUP
 from lazycog._turns import Turns
 from lazycog._watch import announce
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from lazycog._grid import Stage
     from lazycog._plan import CogPlan
     from lazycog._share import Known
+    from lazycog.sinks._protocol import PartSink
     from lazycog.sinks.local import LocalSink
 
 Key = tuple[Any, ...]
@@ -173,7 +175,7 @@ def encode_task(
     task: ChunkTask,
     assembly: Assembly | None,
     token: str,
-    park_folder: str,
+    park_folder: str | None,
     _gate: object,
     *pieces: Any,  # noqa: ANN401 - blocks of either kind
 ) -> EncodedChunk:
@@ -297,7 +299,7 @@ class GraphBuilder:
     def __init__(
         self,
         plan: CogPlan,
-        sink: LocalSink,
+        sink: LocalSink | PartSink,
         turns: Turns,
         lock: Any,  # noqa: ANN401 - anything with the context protocol
         token: str,
@@ -307,6 +309,7 @@ class GraphBuilder:
         self.lock = lock
         self.token = token
         self.tasks: dict[Any, Task] = {}
+        self.ends: list[Key] = []
         self.placements: list[Key] = []
         self.placed: list[Key] = []
         self.turns = turns
@@ -320,6 +323,10 @@ class GraphBuilder:
         """Add a task."""
         self.tasks[key] = Task(key, function, *arguments)
         return key
+
+    def ref(self, name: str, *index: int) -> TaskRef:
+        """Refer to the result of a task of this write."""
+        return TaskRef(self.key(name, *index))
 
     def add_stage(self, stage: Stage, grid: Grid, begin: Key) -> None:
         """Add all tasks of a stage."""
@@ -337,6 +344,10 @@ class GraphBuilder:
         turns: dict[int, list[TaskRef]] = {}
         for group, row in np.ndindex(stage.groups, stage.chunk_rows):
             self._add_row(stage, chunks, group, row, begin)
+            if self.plan.parts and row == stage.chunk_rows - 1:
+                ends = add_ends(self, stage, group)
+                if group == stage.groups - 1:
+                    self.ends.append(ends)
             turn = self.turns.turn(stage, group, row)
             turns.setdefault(turn, []).append(TaskRef(self.placed[-1]))
         for number, placed in turns.items():
@@ -416,7 +427,7 @@ class GraphBuilder:
             task,
             None if whole else tuple(assembly),
             self.token,
-            self.sink.park_folder,
+            getattr(self.sink, "park_folder", None),
             List(*self.gate(stage, *index)),
             *references,
         )
@@ -458,6 +469,10 @@ class GraphBuilder:
             self._known(stage, group, row),
             *parts,
         )
+        self.placements.append(placement)
+        if self.plan.parts:
+            self.placed.append(add_row_of_parts(self, stage, group, row))
+            return
         written = [
             self.add(
                 self.key(f"place{number}", group, row, col),
@@ -471,7 +486,6 @@ class GraphBuilder:
             for col in range(stage.chunk_cols)
         ]
         placed = self.key(f"placed{number}", group, row)
-        self.placements.append(placement)
         self.placed.append(
             self.add(placed, placed_task, *[TaskRef(key) for key in written])
         )
@@ -522,7 +536,7 @@ def handed_up_grid(stage: Stage, above: Stage, name: Callable[..., Key]) -> Grid
 def build(
     array: Any,  # noqa: ANN401 - dask is untyped
     plan: CogPlan,
-    sink: LocalSink,
+    sink: LocalSink | PartSink,
     *,
     token: str,
     lock: Any,  # noqa: ANN401 - anything with the context protocol
@@ -537,7 +551,7 @@ def build(
         Pixels (band, row, col).
     plan : CogPlan
         The plan.
-    sink : LocalSink
+    sink : LocalSink or PartSink
         The destination.
     token : str
         Makes the keys of this write its own.
@@ -545,7 +559,7 @@ def build(
         Serialises the writes.
     begin, commit : callable
         First and last task: ``begin(sink, sections)`` gives a start time, and
-        ``commit(plan, sink, start, n, *placements, *placed)`` the result.
+        ``commit(plan, sink, start, n, *placements, *placed, *ends)`` the result.
 
     Returns
     -------
@@ -567,7 +581,8 @@ def build(
             above = plan.stages[stage.index + 1]
             grid = handed_up_grid(stage, above, builder.key)
     final = f"cog-commit-{token}"
-    references = [TaskRef(key) for key in (*builder.placements, *builder.placed)]
+    results = (*builder.placements, *builder.placed, *builder.ends)
+    references = [TaskRef(key) for key in results]
     count = len(builder.placements)
     builder.tasks[final] = Task(
         final, commit, plan, sink, TaskRef(start), count, *references

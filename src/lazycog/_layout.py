@@ -416,12 +416,15 @@ def _assemble(
     for level in reversed(plan.levels):
         if level.index == 0:
             position += -position % plan.alignment
+        level_bytes = int(framed(sizes[level.index]).sum())
+        position = _aligned(plan, position, level_bytes)
         level_offsets = np.empty(sizes[level.index].shape, np.int64)
         for plane, plane_sizes in enumerate(sizes[level.index]):
             section = (level.index, plane)
             widths = framed(plane_sizes.ravel())
             if shared is not None:
                 widths = np.where(shared.kept[section], widths, 0)
+            position = _aligned(plan, position, int(widths.sum()))
             ends = position + np.cumsum(widths)
             starts = np.where(widths > 0, ends - widths + LEADER_BYTES, 0)
             level_offsets[plane] = starts.reshape(plane_sizes.shape)
@@ -490,6 +493,11 @@ def ifd_order(plan: CogPlan) -> list[tuple[int, bool]]:
         *((each, False) for each in overviews),
         *((each, True) for each in overviews),
     ]
+
+
+def _aligned(plan: CogPlan, position: int, length: int) -> int:
+    """Give where a level or section starts: equal parts may want a gap before it."""
+    return plan.parts.start(position, length) if plan.parts else position
 
 
 def _file_order(values: NDArray[np.integer]) -> NDArray[np.integer]:

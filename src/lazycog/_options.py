@@ -86,6 +86,10 @@ class OptionDict(TypedDict, total=False):
     bigtiff: Literal["auto"] | bool
     profile: Mapping[str, Any] | None
     storage_options: Mapping[str, Any] | None
+    part_size: int | None
+    min_part: int | None
+    max_parts: int | None
+    equal_parts: bool
     overwrite: bool
     lock: Any
     progress: Literal["auto"] | bool
@@ -182,6 +186,15 @@ class CogOptions:
     whole profile of rasterio or rio-cogeo, whose facts must be the raster's."""
     storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
     """Options of the destination's file system, as fsspec takes them."""
+    part_size: int | None = None
+    """Bytes of a part of an object, None for 16 MiB or as many as it takes."""
+    min_part: int | None = None
+    """Least bytes of a part, None for what the store is known to take."""
+    max_parts: int | None = None
+    """Most parts of an object, None for what the store is known to take."""
+    equal_parts: bool = False
+    """Make all parts but the last of one size, as Cloudflare R2 wants them; levels
+    then start at multiples of it, and zeros fill the gaps."""
     overwrite: bool = True
     """False makes an existing destination an error."""
     lock: Any = field(default=None, repr=False)
@@ -200,7 +213,14 @@ class CogOptions:
         _one_of("overview_predictor", self.overview_predictor, (None, "auto", 1, 2, 3))
         _one_of("bigtiff", self.bigtiff, ("auto", True, False))
         _one_of("progress", self.progress, ("auto", True, False))
-        for name in ("statistics", "overwrite", "sparse", "deduplicate", "promote"):
+        for name in (
+            "statistics",
+            "overwrite",
+            "sparse",
+            "deduplicate",
+            "promote",
+            "equal_parts",
+        ):
             _one_of(name, getattr(self, name), (True, False))
         _one_of("lossless", self.lossless, (None, True, False))
         self._check_numbers()
@@ -274,6 +294,10 @@ class CogOptions:
                 f"{BLOCKSIZE_STEP} between {BLOCKSIZE_STEP} and {MAX_BLOCKSIZE}; "
                 "256, 512 and 1024 are usual"
             )
+        for name in ("part_size", "min_part", "max_parts"):
+            value = getattr(self, name)
+            if value is not None and (not _is_int(value) or value < 1):
+                raise OptionError(f"{name}={value!r}: give a whole number above 0")
         if self.overview_count is not None and (
             not _is_int(self.overview_count) or self.overview_count < 0
         ):

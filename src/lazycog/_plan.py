@@ -27,11 +27,13 @@ from lazycog._grid import (
     plan_stages,
 )
 from lazycog._park import HELD_BYTES
+from lazycog._parts import plan_parts
 from lazycog._tiff import MAX_CLASSIC_BYTES
-from lazycog.errors import CapacityError
+from lazycog.errors import CapacityError, OptionError
 
 if TYPE_CHECKING:
     from lazycog._options import CogOptions
+    from lazycog._parts import PartLimits, PartPlan
 
 CHUNK_BYTES = 32 * 2**20
 """Raw bytes that a chunk may hold: large enough that a task outweighs its scheduling
@@ -76,6 +78,8 @@ class CogPlan:
     """Largest chunk of the source (band, row, col)."""
     alignment: int
     """Start of the full resolution is a multiple of it."""
+    parts: PartPlan | None = None
+    """Parts of the object that a store takes, None on a file system."""
 
     @property
     def count(self) -> int:
@@ -110,6 +114,15 @@ class CogPlan:
     def mask_tiles(self, level: Level) -> int:
         """Count the positions of tiles of a level: those of its mask, if any."""
         return level.tile_rows * level.tile_cols
+
+    def planes(self, stage: Stage, group: int) -> range:
+        """Give the planes of the file that a group of bands fills."""
+        if not self.encoding.planes:
+            return range(1)
+        if self.encoding.masked:
+            return range(self.encoding.carried)
+        bands = stage.bands(group)
+        return range(bands.start, bands.stop)
 
     def tile_count(self, level: Level) -> int:
         """Count the tiles of a level, over all bands, and those of its mask."""
@@ -287,6 +300,24 @@ class CogPlan:
     def may_omit(self) -> bool:
         """Whether tiles may be left out or shared, so that no size is certain."""
         return self.encoding.sparse or self.encoding.deduplicate
+
+    def with_parts(self, limits: PartLimits, part_size: int | None) -> CogPlan:
+        """Plan the parts of an object, too."""
+        if self.encoding.deduplicate:
+            raise OptionError(
+                "deduplicate=True cannot work with an object store, which takes tiles "
+                "as they come; write to a path and upload the file, or use sparse=True"
+            )
+        bounds = [
+            (
+                (level.index, plane),
+                self.level_bound(level) // self.entry_shape(level)[0],
+            )
+            for level in reversed(self.levels)
+            for plane in range(self.entry_shape(level)[0])
+        ]
+        parts = plan_parts(bounds, self.header_bytes, limits, part_size)
+        return replace(self, parts=parts)
 
     def entries(self) -> DescriptiveEntries:
         """Let GDAL encode what describes the raster."""

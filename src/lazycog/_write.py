@@ -6,12 +6,22 @@ import os
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lazycog import _graph, _layout, _progress, _watch
+from lazycog import _gather, _graph, _layout, _progress, _watch
+from lazycog._destination import (
+    PART_OPTIONS,
+    check_local,
+    given_sink,
+    is_url,
+    part_limits,
+    store_sink,
+)
 from lazycog._plan import CogPlan, plan_cog
 from lazycog._result import CogResult, LevelResult
-from lazycog.errors import OptionError
+from lazycog.errors import SinkError
+from lazycog.sinks._protocol import PartSink
 from lazycog.sinks.local import LocalSink, Placed
 
 if TYPE_CHECKING:
@@ -41,18 +51,21 @@ def plan(raster: Raster, options: CogOptions) -> CogPlan:
     """Take every decision about a write; compute nothing."""
     chunks = getattr(raster.pixels, "chunks", None)
     source_chunk = tuple(map(max, chunks)) if chunks else None
-    return plan_cog(
+    found = plan_cog(
         raster.description,
         raster.size,
         options,
         source_chunk,
         mask_given=raster.mask_given,
     )
+    if any(getattr(options, name) for name in PART_OPTIONS):
+        return found.with_parts(part_limits(options), options.part_size)
+    return found
 
 
 def write(
     raster: Raster,
-    destination: str | os.PathLike[str],
+    destination: str | os.PathLike[str] | PartSink,
     options: CogOptions,
     *,
     compute: bool,
@@ -63,7 +76,7 @@ def write(
     ----------
     raster : Raster
         What to write.
-    destination : path
+    destination : path, URL or PartSink
         Where to.
     options : CogOptions
         How.
@@ -76,75 +89,97 @@ def write(
         The result, or what computes to it.
     """
     token = uuid.uuid4().hex[:12]
-    sink = local_sink(destination, token, options)
+    sink = open_sink(destination, token, options, is_lazy=not compute)
     the_plan = plan(raster, options)
+    if isinstance(sink, PartSink):
+        the_plan = the_plan.with_parts(sink.limits, options.part_size)
     the_plan.entries()  # GDAL refuses a CRS or transform here, not at the commit
-    lazy = _graph.build(
+    build = partial(
+        _graph.build,
         _graph.as_lazy(raster.pixels, the_plan),
         the_plan,
         sink,
         token=token,
         lock=_graph.make_lock(options.lock, token),
-        begin=started if compute else begin,
         commit=commit,
     )
     if not compute:
-        return lazy
+        return build(begin=begin)
+    started = None
     try:
         # here and not in a task: one that ran late would make the folder again
         # after the abort
-        begin(sink, the_plan.sections)
+        started = begin(sink, the_plan.sections)
+        lazy = build(begin=started)
         with (
             _progress.shown(the_plan, options.progress) as on_chunk,
             _watch.watch(the_plan, token, on_chunk),
         ):
             return _graph.compute(lazy)
     except BaseException as error:
-        sink.abort()
         error.add_note(f"lazycog wrote nothing: {sink.path} is as it was")
+        abort(sink, started, error)
         raise
 
 
-def local_sink(
-    destination: str | os.PathLike[str], token: str, options: CogOptions
-) -> LocalSink:
-    """Resolve the destination, and refuse what is not a path.
-
-    Raises
-    ------
-    OptionError
-        The destination is a URL, or ``storage_options`` has nothing to work on.
-    """
+def open_sink(
+    destination: str | os.PathLike[str] | PartSink,
+    token: str,
+    options: CogOptions,
+    *,
+    is_lazy: bool,
+) -> LocalSink | PartSink:
+    """Resolve the destination, and refuse options that it does not have."""
+    if isinstance(destination, PartSink):
+        return given_sink(destination, options)
     text = os.fspath(destination)
-    if "://" in text and not text.startswith("file://"):
-        raise OptionError(
-            f"dst={text!r} is a URL: this version writes to file systems; write to a "
-            "path and upload the file"
-        )
-    if options.storage_options is not None:
-        raise OptionError(
-            f"storage_options cannot work with the path dst={text!r}; drop them"
-        )
+    if is_url(text):
+        return store_sink(text, token, options, is_lazy=is_lazy)
+    check_local(text, options)
     path = text.removeprefix("file://")
     return LocalSink.of(path, token, overwrite=options.overwrite)
 
 
-def begin(sink: LocalSink, sections: Sequence[tuple[int, int]]) -> float:
-    """First task of a lazy write: make room at the destination."""
+@dataclass(frozen=True)
+class Started:
+    """A write that has begun."""
+
+    seconds: float
+    """Since the epoch."""
+    upload: str = ""
+    """Name of the upload to a store."""
+
+    def __call__(self, *_: object) -> Started:
+        """Stand as the first task where the caller has begun already."""
+        return self
+
+
+def begin(sink: LocalSink | PartSink, sections: Sequence[tuple[int, int]]) -> Started:
+    """Make room at the destination: the first task of a lazy write."""
     sink.check_absent()
+    if isinstance(sink, PartSink):
+        return Started(time.time(), sink.begin())
     sink.begin(sections)
-    return time.time()
+    return Started(time.time())
 
 
-def started(_sink: LocalSink, _sections: Sequence[tuple[int, int]]) -> float:
-    """First task where the caller has made room already."""
-    return time.time()
+def abort(
+    sink: LocalSink | PartSink, started: Started | None, error: BaseException
+) -> None:
+    """Remove everything of a write that failed with `error`."""
+    try:
+        if not isinstance(sink, PartSink):
+            sink.abort()
+        elif started is not None:
+            sink.abort(started.upload)
+    except SinkError as refused:  # the first error is the one to tell
+        error.add_note(f"the upload could not be aborted: {refused}")
 
 
 def commit(
     plan: CogPlan,
-    sink: LocalSink,
-    started: float,
+    sink: LocalSink | PartSink,
+    started: Started,
     count: int,
     *results: Any,  # noqa: ANN401
 ) -> CogResult:
@@ -154,27 +189,41 @@ def commit(
     ----------
     plan : CogPlan
         The plan.
-    sink : LocalSink
+    sink : LocalSink or PartSink
         The destination.
-    started : float
-        Time of the first task, in seconds since the epoch.
+    started : Started
+        When, and for a store the name of the upload.
     count : int
-        How many of `results` are placements; the others say what was written.
-    *results : RowPlacement or tuple of int
-        One of each per row of chunks.
+        How many rows of chunks there are.
+    *results : RowPlacement, then tuple of int or Sent, then Ends
+        Positions and what was written, one of each per row of chunks; then, for a
+        store, what is left of each stage and group of bands.
 
     Returns
     -------
     CogResult
         What was written.
     """
-    _layout.check_one_run(plan, results[:count], results[count:])
-    layout = _layout.assemble(plan, results[:count])
-    placed = [
-        Placed(each.section, each.offset, each.length, each.start, each.section_length)
-        for each in layout.extents
-    ]
-    sink.commit(layout.header, placed, layout.size)
+    placements, written, ends = (
+        results[:count],
+        results[count : 2 * count],
+        results[2 * count :],
+    )
+    if plan.parts and isinstance(sink, PartSink):
+        receipts = [receipt for each in written for receipt in each.receipts]
+        written = [each.checksums for each in written]
+    _layout.check_one_run(plan, placements, written)
+    layout = _layout.assemble(plan, placements)
+    if plan.parts and isinstance(sink, PartSink):
+        _gather.finish(sink, started.upload, plan.parts, layout, ends, receipts)
+    else:
+        placed = [
+            Placed(
+                each.section, each.offset, each.length, each.start, each.section_length
+            )
+            for each in layout.extents
+        ]
+        sink.commit(layout.header, placed, layout.size)
     levels = tuple(
         LevelResult(
             level.index,
@@ -191,7 +240,7 @@ def commit(
         bigtiff=layout.bigtiff,
         levels=levels,
         raw_bytes=plan.raw_bytes,
-        duration=max(0.0, time.time() - started),
+        duration=max(0.0, time.time() - started.seconds),
         statistics=layout.statistics,
         plan=plan,
     )

@@ -1,0 +1,128 @@
+"""Which sink a destination gets, by the scheme of its URL."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from lazycog._parts import PartLimits
+from lazycog.errors import OptionError
+
+if TYPE_CHECKING:
+    from lazycog._options import CogOptions
+    from lazycog.sinks._protocol import PartSink
+
+PART_OPTIONS = ("part_size", "min_part", "max_parts", "equal_parts")
+S3_SCHEMES = ("s3", "s3a")
+
+
+def is_url(destination: str | os.PathLike[str]) -> bool:
+    """Whether a destination is in a store.
+
+    Examples
+    --------
+    >>> is_url("s3://bucket/key.tif"), is_url("file:///data/a.tif"), is_url("a.tif")
+    (True, False, False)
+    """
+    text = os.fspath(destination)
+    return "://" in text and not text.startswith("file://")
+
+
+def part_limits(options: CogOptions, known: PartLimits | None = None) -> PartLimits:
+    """Give what a store takes: what is known of it, and what the caller knows."""
+    known = known or PartLimits()
+    return PartLimits(
+        min_part=options.min_part or known.min_part,
+        max_part=known.max_part,
+        max_parts=options.max_parts or known.max_parts,
+        equal_parts=options.equal_parts,
+    )
+
+
+def check_local(text: str, options: CogOptions) -> None:
+    """Refuse options that only stores have.
+
+    Raises
+    ------
+    OptionError
+        One of them is set.
+    """
+    if options.storage_options is not None:
+        raise OptionError(
+            f"storage_options cannot work with the path dst={text!r}; drop them"
+        )
+    for name in PART_OPTIONS:
+        if getattr(options, name):
+            raise OptionError(
+                f"{name}={getattr(options, name)!r} is for object stores and cannot "
+                f"work with the path dst={text!r}; drop it"
+            )
+
+
+def given_sink(sink: PartSink, options: CogOptions) -> PartSink:
+    """Take a sink of the caller's, which brings its own options.
+
+    Raises
+    ------
+    OptionError
+        An option of the destination is set beside it.
+    """
+    for name in ("storage_options", "lock", "min_part", "max_parts", "equal_parts"):
+        if getattr(options, name):
+            raise OptionError(
+                f"{name}= cannot work with a sink as the destination; give it to the "
+                "sink"
+            )
+    if not options.overwrite:
+        raise OptionError(
+            "overwrite=False cannot work with a sink as the destination; give it to "
+            "the sink"
+        )
+    return sink
+
+
+def store_sink(url: str, token: str, options: CogOptions, *, is_lazy: bool) -> PartSink:
+    """Give the sink of a URL.
+
+    Parameters
+    ----------
+    url : str
+        Where to.
+    token : str
+        Names the write.
+    options : CogOptions
+        Options of the store, limits and whether to overwrite.
+    is_lazy : bool
+        Whether a task begins the write.
+
+    Returns
+    -------
+    PartSink
+        Nothing is created yet.
+
+    Raises
+    ------
+    OptionError
+        There is no sink for the scheme, or an option does not fit a store.
+    """
+    if options.lock not in {None, False}:
+        raise OptionError(
+            f"lock={options.lock!r} cannot work with dst={url!r}: parts of an object "
+            "are sent side by side; drop it"
+        )
+    scheme = url.partition("://")[0]
+    storage_options = options.storage_options or {}
+    if scheme in S3_SCHEMES:
+        from lazycog.sinks.s3 import S3Sink  # noqa: PLC0415 - when it is used
+
+        return S3Sink.of(
+            url,
+            token,
+            storage_options,
+            part_limits(options),
+            overwrite=options.overwrite,
+            is_lazy=is_lazy,
+        )
+    raise OptionError(
+        f"dst={url!r}: nothing writes to {scheme}:// yet; use a path, or s3://"
+    )
