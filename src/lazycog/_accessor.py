@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 import re
 import warnings
-from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +16,16 @@ import xarray as xr
 from rioxarray.exceptions import RioXarrayError
 
 from lazycog import _write
-from lazycog._georef import IDENTITY, BandInfo, Description
+from lazycog._content import check_band_nodata, check_facts, text, with_options
+from lazycog._encoding import stored_dtype
+from lazycog._georef import IDENTITY, BandInfo, Description, GroundControlPoint
 from lazycog._options import CogOptions
-from lazycog._plan import stored_dtype
 from lazycog._write import Raster
 from lazycog.errors import InputError, OptionError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
     from typing import Unpack
 
     from affine import Affine
@@ -45,7 +46,6 @@ CURVILINEAR = frozenset(
 """Names of coordinates that say where a pixel is; with two dims they are a swath's."""
 DASK_NAME = re.compile(r".+-[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
 """xarray names an array after its Dask array: a hash that differs from run to run."""
-MAX_DIMS = 3
 OWN_ATTRS = frozenset(
     {
         "_FillValue",
@@ -181,7 +181,7 @@ def as_raster(raster: xr.DataArray | xr.Dataset, options: CogOptions) -> Raster:
         The object has no raster in it, or one that a GeoTIFF cannot hold.
     """
     if isinstance(raster, xr.Dataset):
-        found = _from_dataset(raster)
+        found = _from_dataset(raster, promote=options.promote)
     elif isinstance(raster, xr.DataArray):
         found = _from_array(raster)
     else:
@@ -193,25 +193,72 @@ def as_raster(raster: xr.DataArray | xr.Dataset, options: CogOptions) -> Raster:
         raise InputError(
             f"the raster is empty: shape {found.pixels.shape} (band, row, col)"
         )
-    return replace(found, description=_with_options(found.description, options))
+    found = replace(found, description=with_options(found.description, options))
+    check_facts(found.description, found.size, options)
+    return _with_mask(found, options)
+
+
+def _with_mask(raster: Raster, options: CogOptions) -> Raster:
+    """Put a given mask last; an alpha band becomes one where the codec holds none."""
+    mask = options.mask
+    if isinstance(mask, bool):
+        return raster if mask else _alpha_as_mask(raster, options)
+    if isinstance(mask, xr.DataArray):
+        mask = mask.transpose(*_spatial_dims(mask)).data
+    if not hasattr(mask, "shape") or not hasattr(mask, "dtype"):
+        raise OptionError(
+            f"mask={mask!r}: give True, False, or a 2-D bool array, True where valid"
+        )
+    if tuple(mask.shape) != raster.size or mask.dtype != np.bool_:
+        raise OptionError(
+            f"mask= has shape {tuple(mask.shape)} and dtype {mask.dtype}; give a 2-D "
+            f"bool array of the raster's {raster.size} (row, col), True where valid"
+        )
+    band = xr.Variable(("band", "y", "x"), mask[np.newaxis])
+    chunks = getattr(raster.pixels, "chunks", None)
+    if chunks is not None:
+        band = band.chunk({"band": 1, "y": chunks[1], "x": chunks[2]})
+    band = band.astype(raster.pixels.dtype)
+    return replace(raster, pixels=_stack([raster.pixels, band]), mask_given=True)
+
+
+def _alpha_as_mask(raster: Raster, options: CogOptions) -> Raster:
+    """Let JPEG keep transparency: GDAL's COG driver makes the same of an alpha band."""
+    description = raster.description
+    last = description.count - 1
+    packed = options.interleave in {"auto", "pixel"}
+    if (
+        options.compress != "jpeg"
+        or not packed
+        or description.alpha != last
+        or not last
+    ):
+        return raster
+    names = description.colorinterp
+    kept = replace(
+        description,
+        bands=description.bands[:-1],
+        colorinterp=None if names is None else names[:-1],
+    )
+    return replace(raster, description=kept, mask_given=True)
 
 
 def _from_array(array: xr.DataArray) -> Raster:
     y_dim, x_dim = _spatial_dims(array)
     other = [dim for dim in array.dims if dim not in {y_dim, x_dim}]
-    if array.ndim > MAX_DIMS:
-        raise InputError(
-            f"a raster has 2 or 3 dims, this one has {array.ndim}: {array.dims}. "
-            "Select along the others first, for example .isel(time=0)"
-        )
-    band_dim = other[0] if other else None
     ordered = array.transpose(*other, y_dim, x_dim)
-    pixels = ordered.data if other else ordered.data[np.newaxis]
-    bands = _bands(array, band_dim, int(pixels.shape[0]))
+    pixels = ordered.data
+    if not other:
+        pixels = pixels[np.newaxis]
+    elif len(other) > 1:
+        # further dims become bands, the last of them fastest
+        count = math.prod(pixels.shape[:-2])
+        pixels = pixels.reshape(count, *pixels.shape[-2:])
+    bands = _bands(array, other, int(pixels.shape[0]))
     return Raster(pixels, _describe(array, y_dim, x_dim, bands))
 
 
-def _from_dataset(dataset: xr.Dataset) -> Raster:
+def _from_dataset(dataset: xr.Dataset, *, promote: bool) -> Raster:
     names = [name for name in dataset.data_vars if _has_raster(dataset[name])]
     if not names:
         raise InputError(
@@ -219,7 +266,12 @@ def _from_dataset(dataset: xr.Dataset) -> Raster:
             "): name them 'y' and 'x' (or latitude and longitude), or call "
             ".rio.set_spatial_dims(x_dim=..., y_dim=...)"
         )
-    rasters = [_from_array(_located(dataset, name)) for name in names]
+    variables = [_located(dataset, name) for name in names]
+    if promote:
+        common = np.result_type(*(each.dtype for each in variables))
+        with xr.set_options(keep_attrs=True):
+            variables = [each.astype(common) for each in variables]
+    rasters = [_from_array(each) for each in variables]
     dtypes = {
         str(name): each.description.dtype
         for name, each in zip(names, rasters, strict=True)
@@ -227,7 +279,8 @@ def _from_dataset(dataset: xr.Dataset) -> Raster:
     if len(set(dtypes.values())) > 1:
         raise InputError(
             f"the variables have several dtypes: {dtypes}; one file holds one, so cast "
-            "first, for example dataset.astype('float32')"
+            "first, for example dataset.astype('float32'), or say promote=True for "
+            f"their common type {np.result_type(*dtypes.values())}"
         )
     sizes = {each.size for each in rasters}
     places = {
@@ -260,7 +313,10 @@ def _from_dataset(dataset: xr.Dataset) -> Raster:
 
 
 def _stack(arrays: Sequence[Any]) -> Any:  # noqa: ANN401
-    variables = [xr.Variable(("band", "y", "x"), each) for each in arrays]
+    variables = [
+        each if isinstance(each, xr.Variable) else xr.Variable(("band", "y", "x"), each)
+        for each in arrays
+    ]
     return xr.Variable.concat(variables, dim="band").data
 
 
@@ -295,14 +351,18 @@ def _spatial_dims(array: xr.DataArray) -> tuple[Hashable, Hashable]:
 
 
 def _bands(
-    array: xr.DataArray, band_dim: Hashable | None, count: int
+    array: xr.DataArray, band_dims: Sequence[Hashable], count: int
 ) -> tuple[BandInfo, ...]:
     """Read what the object says about each band."""
     attrs = {**array.attrs}
     encoding = array.encoding if not _is_decoded(array) else {}
     names = _per_band(attrs.get("long_name"), count, "long_name")
-    if band_dim is not None:
-        labels = _labels(array, band_dim)
+    if band_dims:
+        columns = [_labels(array, dim, alone=len(band_dims) == 1) for dim in band_dims]
+        labels = [
+            " ".join(each for each in row if each is not None) or None
+            for row in itertools.product(*columns)
+        ]
         names = [name or label for name, label in zip(names, labels, strict=True)]
     elif names == [None] and array.name is not None:
         name = str(array.name)
@@ -336,13 +396,16 @@ def _is_decoded(array: xr.DataArray) -> bool:
     return packed is not None and np.dtype(packed) != array.dtype
 
 
-def _labels(array: xr.DataArray, band_dim: Hashable) -> list[str | None]:
-    """Give a name per band from the coordinate of the band dim."""
+def _labels(
+    array: xr.DataArray, band_dim: Hashable, *, alone: bool
+) -> list[str | None]:
+    """Give a name per band from the coordinate of a band dim."""
     count = array.sizes[band_dim]
     if band_dim not in array.coords:
-        return [None] * count
+        # two unnamed dims need something to be told apart by
+        return [None if alone else f"{band_dim}={index}" for index in range(count)]
     values = array.coords[band_dim].values
-    if values.dtype.kind in "iu" and str(band_dim) == "band":
+    if values.dtype.kind in "iu" and str(band_dim) == "band" and alone:
         return [None] * count  # plain band numbers say nothing
     if values.dtype.kind == "M":
         return [str(np.datetime_as_string(each, unit="auto")) for each in values]
@@ -366,6 +429,7 @@ def _describe(
 ) -> Description:
     dtype = array.dtype.name
     stored_dtype(dtype)
+    check_band_nodata(array.attrs.get("nodatavals"))
     try:
         crs = array.rio.crs
     except (RuntimeError, ValueError) as error:
@@ -386,6 +450,16 @@ def _describe(
         nodata=_plain_number(nodata),
         tags=_tags(array.attrs),
         bands=bands,
+        gcps=_gcps(array),
+        gcps_crs_wkt=None if crs is None else crs.to_wkt(),
+    )
+
+
+def _gcps(array: xr.DataArray) -> tuple[GroundControlPoint, ...]:
+    """Read ground control points as rioxarray keeps them."""
+    return tuple(
+        GroundControlPoint(each.row, each.col, each.x, each.y, each.z or 0.0)
+        for each in array.rio.get_gcps() or ()
     )
 
 
@@ -399,19 +473,13 @@ def _plain_number(value: Any) -> float | int | None:  # noqa: ANN401 - NumPy sca
 def _tags(attrs: Mapping[Hashable, Any]) -> dict[str, str]:
     """Turn attributes into dataset tags, but for those with a place of their own."""
     return {
-        str(name): _text(value)
+        str(name): text(value)
         for name, value in sorted(attrs.items(), key=lambda item: str(item[0]))
         if name not in OWN_ATTRS
         and value is not None
         # GDAL's statistics of another file, as rioxarray opens it
         and not str(name).startswith("STATISTICS_")
     }
-
-
-def _text(value: object) -> str:
-    if isinstance(value, list | tuple | np.ndarray):
-        return ", ".join(str(each) for each in value)
-    return str(value)
 
 
 def _transform(
@@ -500,48 +568,6 @@ def _check_uniform(array: xr.DataArray, dim: Hashable) -> None:
             f"the coordinate of dim {dim!r} is not evenly spaced (off by {departure:g} "
             f"at a step of {step:g}); regrid it first, for example with .interp()"
         )
-
-
-def _with_options(description: Description, options: CogOptions) -> Description:
-    """Let the caller's metadata go before the raster's own."""
-    count = description.count
-    columns: dict[str, tuple[str, Callable[[Any], Any]]] = {
-        "descriptions": (
-            "description",
-            lambda each: None if each is None else str(each),
-        ),
-        "scales": ("scale", float),
-        "offsets": ("offset", float),
-        "units": ("unit", lambda each: None if each is None else str(each)),
-        "band_tags": ("tags", lambda each: {str(k): _text(v) for k, v in each.items()}),
-    }
-    bands = list(description.bands)
-    for option, (name, convert) in columns.items():
-        given = getattr(options, option)
-        if given is None:
-            continue
-        rule = f"{option}={given!r}: give a list with one value per band, {count} here"
-        if isinstance(given, str | bytes | Mapping) or not isinstance(
-            given, Collection
-        ):
-            raise OptionError(rule)
-        if len(given) != count:
-            raise OptionError(rule)
-        for index, value in enumerate(given):
-            try:
-                converted = convert(value)
-            except (TypeError, ValueError, AttributeError) as error:
-                kind = "mapping" if option == "band_tags" else "number"
-                raise OptionError(f"{rule}, each a {kind}") from error
-            bands[index] = replace(bands[index], **{name: converted})
-    tags = {**description.tags, **_tags_option(options.tags)}
-    if any(not math.isfinite(x) for band in bands for x in (band.scale, band.offset)):
-        raise OptionError("scales and offsets must be finite numbers")
-    return replace(description, bands=tuple(bands), tags=tags)
-
-
-def _tags_option(tags: Mapping[str, Any] | None) -> dict[str, str]:
-    return {str(name): _text(value) for name, value in (tags or {}).items()}
 
 
 class _Geo:
