@@ -3,7 +3,7 @@
 Importing registers the accessors ``DataArray.geo`` and ``Dataset.geo``.
 """
 
-from lazycog._accessor import plan, to_cog
+from lazycog._accessor import plan, to_cog, to_cogs, to_tiled_geotiff
 from lazycog._options import CogOptions
 from lazycog._plan import CogPlan
 from lazycog._report import Report
@@ -41,5 +41,7 @@ __all__ = [
     "TileEncodeError",
     "plan",
     "to_cog",
+    "to_cogs",
+    "to_tiled_geotiff",
     "validate",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
+import os
 import re
 import warnings
 from dataclasses import fields, replace
@@ -15,16 +16,16 @@ import rioxarray  # noqa: F401 - registers .rio
 import xarray as xr
 from rioxarray.exceptions import RioXarrayError
 
-from lazycog import _write
+from lazycog import _write, _write_many
 from lazycog._content import check_band_nodata, check_facts, text, with_options
 from lazycog._encoding import stored_dtype
 from lazycog._georef import IDENTITY, BandInfo, Description, GroundControlPoint
 from lazycog._options import CogOptions
+from lazycog._template import paths_of
 from lazycog._write import Raster
 from lazycog.errors import InputError, OptionError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Hashable, Mapping, Sequence
     from typing import Unpack
 
@@ -123,6 +124,141 @@ def to_cog(
     """
     chosen = CogOptions.from_mapping(options)
     return _write.write(as_raster(raster, chosen), dst, chosen, compute=compute)
+
+
+def to_tiled_geotiff(
+    raster: xr.DataArray | xr.Dataset,
+    dst: str | os.PathLike[str],
+    *,
+    compute: bool = True,
+    **options: Unpack[OptionDict],
+) -> Any:  # noqa: ANN401 - a CogResult, or a Delayed of one
+    """Write a lazy raster as a tiled GeoTIFF: a COG without overviews.
+
+    Parameters
+    ----------
+    raster, dst, compute
+        As in :func:`to_cog`.
+    **options
+        Fields of :class:`lazycog.CogOptions` but for those of overviews.
+
+    Returns
+    -------
+    CogResult or dask.delayed.Delayed
+        What was written, or what computes to it.
+
+    Raises
+    ------
+    OptionError
+        As in :func:`to_cog`, and for an option about overviews.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, pathlib, xarray as xr
+    >>> raster = xr.DataArray(np.eye(600, dtype="uint8"), dims=("y", "x"))
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = pathlib.Path(folder.name) / "eye.tif"
+    >>> len(to_tiled_geotiff(raster, path, progress=False).levels)
+    1
+    >>> folder.cleanup()
+    """
+    for name in options:
+        if name.startswith("overview_"):
+            raise OptionError(
+                f"{name}= cannot work with to_tiled_geotiff, which makes no overviews; "
+                "drop it, or use to_cog"
+            )
+    profile = options.get("profile") or {}
+    for key in profile:
+        if str(key).upper().startswith(("OVERVIEW", "RESAMPLING")):
+            raise OptionError(
+                f"profile {key}= cannot work with to_tiled_geotiff, which makes no "
+                "overviews; drop it, or use to_cog"
+            )
+    options["overview_count"] = 0
+    return to_cog(raster, dst, compute=compute, **options)
+
+
+def to_cogs(
+    raster: xr.DataArray | xr.Dataset,
+    template: str | os.PathLike[str],
+    dim: Hashable | None = None,
+    *,
+    compute: bool = True,
+    **options: Unpack[OptionDict],
+) -> Any:  # noqa: ANN401 - a list of CogResult, or a Delayed of one
+    """Write one COG per label of a dim, or per variable, from one graph.
+
+    Parameters
+    ----------
+    raster : DataArray or Dataset
+        As in :func:`to_cog`, with one dim more.
+    template : path
+        ``{dim}`` or ``{dim:format}`` in it stands for the label, as in
+        ``"out/{time:%Y%m%d}.tif"``; ``{variable}`` for the name of a variable.
+    dim : hashable, optional
+        Dim with a file per label; None takes a file per variable of a Dataset.
+    compute : bool
+        False gives a :class:`dask.delayed.Delayed` of all writes.
+    **options
+        Fields of :class:`lazycog.CogOptions`, the same for all files.
+
+    Returns
+    -------
+    list of CogResult, or dask.delayed.Delayed
+        In the order of the labels. A chunk of the source that several files share is
+        read once; such files are written at the same time.
+
+    Raises
+    ------
+    InputError
+        A raster cannot be written as it is.
+    OptionError
+        The dim is not there, or the template does not suit the labels.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, pathlib, xarray as xr
+    >>> days = np.array(["2024-05-01", "2024-05-02"], "M8[ns]")
+    >>> pixels = np.ones((2, 64, 64), "uint8")
+    >>> cube = xr.DataArray(pixels, {"time": days}, dims=("time", "y", "x"))
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> template = pathlib.Path(folder.name) / "{time:%Y%m%d}.tif"
+    >>> [pathlib.Path(each).name for each in to_cogs(cube, template, dim="time")]
+    ['20240501.tif', '20240502.tif']
+    >>> folder.cleanup()
+    """
+    chosen = CogOptions.from_mapping(options)
+    name, labels, slices = _slices(raster, dim)
+    paths = paths_of(os.fspath(template), name, labels)
+    rasters = [as_raster(each, chosen) for each in slices]
+    return _write_many.write_many(rasters, paths, chosen, compute=compute)
+
+
+def _slices(
+    raster: xr.DataArray | xr.Dataset, dim: Hashable | None
+) -> tuple[str, list[object], list[xr.DataArray | xr.Dataset]]:
+    """Give the field's name, the labels, and what is written for each."""
+    if dim is None:
+        if not isinstance(raster, xr.Dataset):
+            raise OptionError(
+                "dim=None takes a file per variable, and a DataArray has none; say "
+                f"dim=, one of {[*map(str, raster.dims)]}"
+            )
+        names = [each for each in raster.data_vars if _has_raster(raster[each])]
+        return "variable", [*map(str, names)], [raster[[each]] for each in names]
+    if dim not in raster.dims:
+        raise OptionError(
+            f"dim={dim!r} is not a dim of the raster, which has "
+            f"{[*map(str, raster.dims)]}"
+        )
+    labels = list(raster[dim].values)
+    slices = []
+    for index, label in enumerate(labels):
+        one = raster.isel({dim: index}, drop=True)
+        stamp = {str(dim): _label_text(label)}
+        slices.append(one.assign_attrs({**stamp, **one.attrs}))
+    return str(dim), labels, slices
 
 
 def plan(raster: xr.DataArray | xr.Dataset, **options: Unpack[OptionDict]) -> CogPlan:
@@ -408,8 +544,15 @@ def _labels(
     if values.dtype.kind in "iu" and str(band_dim) == "band" and alone:
         return [None] * count  # plain band numbers say nothing
     if values.dtype.kind == "M":
-        return [str(np.datetime_as_string(each, unit="auto")) for each in values]
+        return [_label_text(each) for each in values]
     return [str(each) for each in values]
+
+
+def _label_text(label: object) -> str:
+    """Write a label as a tag's text; a date as short as it is exact."""
+    if isinstance(label, np.datetime64):
+        return str(np.datetime_as_string(label, unit="auto"))
+    return str(label)
 
 
 def _per_band(value: object, count: int, name: str) -> list[Any]:
@@ -586,6 +729,27 @@ class _Geo:
         """Write as one Cloud-Optimized GeoTIFF; see :func:`lazycog.to_cog`."""
         return to_cog(self._obj, dst, compute=compute, **options)
 
+    def to_tiled_geotiff(
+        self,
+        dst: str | os.PathLike[str],
+        *,
+        compute: bool = True,
+        **options: Unpack[OptionDict],
+    ) -> Any:  # noqa: ANN401 - a CogResult, or a Delayed of one
+        """Write as a tiled GeoTIFF; see :func:`lazycog.to_tiled_geotiff`."""
+        return to_tiled_geotiff(self._obj, dst, compute=compute, **options)
+
+    def to_cogs(
+        self,
+        template: str | os.PathLike[str],
+        dim: Hashable | None = None,
+        *,
+        compute: bool = True,
+        **options: Unpack[OptionDict],
+    ) -> Any:  # noqa: ANN401 - a list of CogResult, or a Delayed of one
+        """Write one COG per label or variable; see :func:`lazycog.to_cogs`."""
+        return to_cogs(self._obj, template, dim, compute=compute, **options)
+
     def plan(self, **options: Unpack[OptionDict]) -> CogPlan:
         """Plan the write; see :func:`lazycog.plan`."""
         return plan(self._obj, **options)
@@ -601,7 +765,7 @@ class GeoDataset(_Geo):
     """``Dataset.geo``."""
 
 
-def _spell_out(function: Any) -> None:  # noqa: ANN401 - any function
+def _spell_out(function: Any, without: str = " ") -> None:  # noqa: ANN401 - any function
     """Put every option into a signature, for help() and tab completion."""
     signature = inspect.signature(function)
     kept = [
@@ -617,9 +781,15 @@ def _spell_out(function: Any) -> None:  # noqa: ANN401 - any function
             annotation=each.type,
         )
         for each in fields(CogOptions)
+        if not each.name.startswith(without)
     ]
     function.__signature__ = signature.replace(parameters=[*kept, *spelled])
 
 
-for _function in (to_cog, plan, _Geo.to_cog, _Geo.plan):
+for _function in (
+    *(to_cog, to_cogs, plan),
+    *(_Geo.to_cog, _Geo.to_cogs, _Geo.plan),
+):
     _spell_out(_function)
+for _function in (to_tiled_geotiff, _Geo.to_tiled_geotiff):
+    _spell_out(_function, without="overview_")

@@ -23,8 +23,11 @@ import dask.array
 import dask.system
 import numpy as np
 from dask._task_spec import List, Task, TaskRef, convert_legacy_graph
+from dask.array.optimization import optimize
+from dask.core import flatten
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.optimization import cull
 
 from lazycog._encode import ChunkTask, EncodedChunk, Summary, encode_chunk
 from lazycog._grid import Span
@@ -70,6 +73,71 @@ def as_lazy(pixels: Any, plan: CogPlan | None = None) -> Any:  # noqa: ANN401 - 
     side = plan.stages[0].chunk_size if plan else "auto"
     # name=False: hashing the pixels would read them all
     return dask.array.from_array(pixels, chunks=(-1, side, side), name=False)
+
+
+def optimised(arrays: Sequence[Any]) -> list[Any]:
+    """Optimise Dask arrays together, so that what they share stays one task.
+
+    ``dask.optimize`` takes one array after the other, and fuses what they share into
+    each of them.
+    """
+    graph = HighLevelGraph.merge(*(array.__dask_graph__() for array in arrays))
+    keys = [list(flatten(array.__dask_keys__())) for array in arrays]
+    whole = dict(optimize(graph, list(itertools.chain.from_iterable(keys))))
+    result = []
+    for array, own in zip(arrays, keys, strict=True):
+        needed, _ = cull(whole, own)
+        layer = MaterializedLayer(needed)
+        alone = HighLevelGraph({array.name: layer}, {array.name: set()})
+        result.append(
+            dask.array.Array(alone, array.name, array.chunks, meta=array._meta)  # noqa: SLF001 - its public way is dtype alone
+        )
+    return result
+
+
+def sharing(arrays: Sequence[Any]) -> list[int]:
+    """Group optimised arrays that share tasks: a number for each, from 0.
+
+    Examples
+    --------
+    >>> base = dask.array.ones((4, 8), chunks=(2, 8)).map_blocks(np.negative)
+    >>> sharing(optimised([base[0], base[1], base[2], base[3]]))
+    [0, 0, 1, 1]
+    """
+    owner: dict[Any, int] = {}
+    groups: list[int] = []
+    for array in arrays:
+        graph = convert_legacy_graph(dict(array.__dask_graph__()))
+        tasks = [key for key, task in graph.items() if isinstance(task, Task)]
+        met = {owner[key] for key in tasks if key in owner}
+        own = min(met) if met else max(groups, default=-1) + 1
+        # groups that turn out to be one are numbered as the first of them
+        groups = [own if each in met else each for each in groups] + [own]
+        owner = {key: own if each in met else each for key, each in owner.items()}
+        owner |= dict.fromkeys(tasks, own)
+    numbers = {each: index for index, each in enumerate(dict.fromkeys(groups))}
+    return [numbers[each] for each in groups]
+
+
+def commit_key(token: str) -> str:
+    """Name the last task of a write."""
+    return f"cog-commit-{token}"
+
+
+def join(lazies: Sequence[Delayed]) -> Delayed:
+    """Make one lazy value of several writes: the list of their results."""
+    tasks: dict[Any, Any] = {}
+    for lazy in lazies:
+        tasks |= dict(lazy.__dask_graph__())
+    final = "cog-all-" + lazies[0].key.removeprefix(commit_key(""))
+    tasks[final] = Task(final, list_task, *(TaskRef(lazy.key) for lazy in lazies))
+    graph = HighLevelGraph({final: MaterializedLayer(tasks)}, {final: set()})
+    return Delayed(final, graph, layer=final)
+
+
+def list_task(*results: Any) -> list[Any]:  # noqa: ANN401 - whatever was made
+    """Put results into a list."""
+    return list(results)
 
 
 @dataclass(frozen=True)
@@ -542,13 +610,14 @@ def build(
     lock: Any,  # noqa: ANN401 - anything with the context protocol
     begin: Callable[..., Any],
     commit: Callable[..., Any],
+    after: Sequence[str] = (),
 ) -> Delayed:
     """Build the graph of a whole write.
 
     Parameters
     ----------
     array : dask.array.Array
-        Pixels (band, row, col).
+        Pixels (band, row, col), optimised.
     plan : CogPlan
         The plan.
     sink : LocalSink or PartSink
@@ -561,26 +630,29 @@ def build(
         First and last task: ``begin(sink, sections)`` gives a start time, and
         ``commit(plan, sink, start, n, *placements, *placed, *ends)`` the result.
 
+    after : sequence of str
+        Keys of tasks in other graphs that come first.
+
     Returns
     -------
     Delayed
         Computes to what `commit` returns.
     """
-    (array,) = dask.optimize(array)
     turns = Turns(
         plan.stages,
         together=max(array.chunks[0]) > plan.stages[0].band_group,
         lookahead=worker_threads(),
     )
     builder = GraphBuilder(plan, sink, turns, lock, token)
-    start = builder.add(builder.key("begin"), begin, sink, plan.sections)
+    waits = [TaskRef(key) for key in after]
+    start = builder.add(builder.key("begin"), begin, sink, plan.sections, *waits)
     grid = source_grid(array)
     for stage in plan.stages:
         builder.add_stage(stage, grid, start)
         if stage.handed_up:
             above = plan.stages[stage.index + 1]
             grid = handed_up_grid(stage, above, builder.key)
-    final = f"cog-commit-{token}"
+    final = commit_key(token)
     results = (*builder.placements, *builder.placed, *builder.ends)
     references = [TaskRef(key) for key in results]
     count = len(builder.placements)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from lazycog._plan import CogPlan
     from lazycog._watch import ChunkDone
 
 Choice = Literal["auto", True, False]
@@ -80,7 +79,7 @@ class Display(Protocol):
 
 @contextmanager
 def shown(
-    plan: CogPlan,
+    tiles: int,
     choice: Choice,
     *,
     label: str = "writing",
@@ -89,8 +88,8 @@ def shown(
 
     Parameters
     ----------
-    plan : CogPlan
-        Of the write.
+    tiles : int
+        How many the write makes.
     choice : {"auto", True, False}
         The ``progress`` option.
     label : str
@@ -105,7 +104,7 @@ def shown(
     if display is None:
         yield None
         return
-    meter = Meter(plan.total_tiles, display)
+    meter = Meter(tiles, display)
     display.start(meter.figures())
     finished = False
     try:

@@ -96,7 +96,7 @@ def write(
     the_plan.entries()  # GDAL refuses a CRS or transform here, not at the commit
     build = partial(
         _graph.build,
-        _graph.as_lazy(raster.pixels, the_plan),
+        *_graph.optimised([_graph.as_lazy(raster.pixels, the_plan)]),
         the_plan,
         sink,
         token=token,
@@ -112,7 +112,7 @@ def write(
         started = begin(sink, the_plan.sections)
         lazy = build(begin=started)
         with (
-            _progress.shown(the_plan, options.progress) as on_chunk,
+            _progress.shown(the_plan.total_tiles, options.progress) as on_chunk,
             _watch.watch(the_plan, token, on_chunk),
         ):
             return _graph.compute(lazy)
@@ -154,7 +154,9 @@ class Started:
         return self
 
 
-def begin(sink: LocalSink | PartSink, sections: Sequence[tuple[int, int]]) -> Started:
+def begin(
+    sink: LocalSink | PartSink, sections: Sequence[tuple[int, int]], *_after: object
+) -> Started:
     """Make room at the destination: the first task of a lazy write."""
     sink.check_absent()
     if isinstance(sink, PartSink):

@@ -182,7 +182,7 @@ def test_terminal_bar_shows_tiles_and_ends_with_a_new_line(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     plan = lazycog.plan(lazy_raster())
 
-    with _progress.shown(plan, choice=True) as on_chunk:
+    with _progress.shown(plan.total_tiles, choice=True) as on_chunk:
         on_chunk(ChunkDone(0, 1, 2_000_000, 1_000_000))
 
     assert f"{plan.total_tiles}/{plan.total_tiles} tiles" in screen.getvalue()
@@ -195,7 +195,7 @@ def test_log_lines_begin_at_once_and_end_with_a_sum(monkeypatch):
     monkeypatch.setattr(sys, "stderr", screen)
     plan = lazycog.plan(lazy_raster())
 
-    with _progress.shown(plan, choice=True):
+    with _progress.shown(plan.total_tiles, choice=True):
         first = screen.getvalue()
 
     assert first == f"writing: {plan.total_tiles} tiles to go\n"
@@ -208,7 +208,7 @@ def test_log_lines_say_where_they_stopped(monkeypatch):
     plan = lazycog.plan(lazy_raster())
 
     def interrupted():
-        with _progress.shown(plan, choice=True) as on_chunk:
+        with _progress.shown(plan.total_tiles, choice=True) as on_chunk:
             on_chunk(ChunkDone(0, 1, 10, 5))
             raise KeyboardInterrupt("now")
 
