@@ -28,6 +28,8 @@ OPAQUE = 255.0
 """Opacity of a valid pixel; GDAL multiplies the weights along a row by it."""
 _APART = 2
 """Source pixels from one target to the next, but for a drift at odd sizes."""
+_RUN = 128
+"""Longest run of targets: short enough to be all valid, or all missing, most times."""
 _LANES_REACH = 4
 """GDAL takes eight pixels at a time where a filter reaches this far."""
 
@@ -111,7 +113,9 @@ def reduce(
 def _across(cols: Axis, resampling: str, *, normal: bool) -> Across:
     start, length, weight = taps(cols, resampling, vertical=False, normal=normal)
     alike = (np.diff(start) == _APART) & (np.diff(length) == 0)
-    edges = np.concatenate([[0], np.flatnonzero(~alike) + 1, [cols.count]])
+    breaks = np.flatnonzero(~alike) + 1
+    edges = np.union1d(breaks, np.arange(0, cols.count, _RUN))
+    edges = np.append(edges, cols.count).astype(np.int64)
     runs = np.stack([edges[:-1], edges[1:]], axis=1)
     return Across(runs, start, length, np.ascontiguousarray(weight.T))
 
@@ -242,6 +246,10 @@ def _masked(
     ring = np.zeros((2, size, length))
     line = np.zeros((2, 3, pixels.shape[2] // 2 + 1))
     sums = np.empty((10, length))
+    seen = np.arange(pixels.shape[2] + 1) * 1.0  # neither all valid nor all missing
+    line[:, 1:] = OPAQUE
+    _along_valid(line, seen, sums[:0], across, order, sums)
+    opaque = np.concatenate((across.weight * OPAQUE, sums[4:5]))
     for band in range(mean.shape[0]):
         done = 0
         for row in range(mean.shape[1]):
@@ -249,10 +257,11 @@ def _masked(
             for y in range(max(done, start), stop):
                 opacity = valid[y] if valid.shape[0] > 0 else valid[:0].ravel()
                 _split_valid(pixels[band, y], opacity, line, missing)
-                _along_valid(line, across, order, sums)
+                _count_seen(line, seen)
+                _along_valid(line, seen, opaque, across, order, sums)
                 _divide(across, order, sums, ring[:, y % size])
             done = stop
-            _down_valid(ring, start, stop, down.weight[row], sums)
+            _down_valid(ring, start, stop, down.weight[row], order.ringing, sums)
             half = (stop - start) // 2 if order.ringing else 0
             _finish(sums, half, mean[band, row], missing, finish)
 
@@ -278,17 +287,37 @@ def _split_valid(pixels: Array, opacity: Array, line: Array, missing: Missing) -
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _along_valid(line: Array, across: Across, order: Order, sums: Array) -> None:
+def _count_seen(line: Array, seen: Array) -> None:
+    """Sum the opacities before each pixel, which tells those of a run at once."""
+    total = 0.0
+    for x in range(seen.shape[0] - 1):
+        seen[x] = total
+        total += line[x % 2, 1, x // 2]
+    seen[-1] = total
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _along_valid(
+    line: Array, seen: Array, opaque: Array, across: Across, order: Order, sums: Array
+) -> None:
     """Filter the valid pixels of a row.
 
     The totals go to ``sums[0]``, their weights to ``sums[4]``, the longest runs of
-    valid pixels to ``sums[9]``.
+    valid pixels to ``sums[9]``. ``opaque`` holds what is the same wherever all pixels
+    are valid: the weights, and below them their sums.
     """
     sums[:] = 0.0
     lanes = order.step > 0
     for first, last in across.runs:
         start, length = across.start[first], across.length[first]
         grouped = length - length % 4
+        stop = across.start[last - 1] + length
+        there = seen[stop] - seen[start]
+        if there == 0.0:
+            continue
+        if there == OPAQUE * (stop - start):
+            _along_opaque(line, opaque, start, length, first, last, lanes, sums)
+            continue
         run, longest = sums[8, first:last], sums[9, first:last]
         for k in range(length):
             in_group = k < grouped
@@ -306,6 +335,31 @@ def _along_valid(line: Array, across: Across, order: Order, sums: Array) -> None
                 _fold(sums[4:8, first:last])
             elif in_group and k % 4 == 3:  # noqa: PLR2004 - the last of four
                 _fold(sums[4:8, first:last])
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _along_opaque(
+    line: Array,
+    opaque: Array,
+    start: int,
+    length: int,
+    first: int,
+    last: int,
+    lanes: int,
+    sums: Array,
+) -> None:
+    """Do the same for a run of targets whose pixels are all valid: to the last bit."""
+    grouped = length - length % 4
+    for k in range(length):
+        lane = k % 4 if lanes and k < grouped else 0
+        total, weight = sums[lane, first:last], opaque[k, first:last]
+        near = line[(start + k) % 2, 0, (start + k) // 2 :]
+        for col in range(total.shape[0]):
+            total[col] += near[col] * weight[col]
+        if lanes and k == grouped - 1:
+            _fold(sums[:4, first:last])
+    sums[4, first:last] = opaque[-1, first:last]
+    sums[9, first:last] = length
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -339,7 +393,9 @@ def _divide(across: Across, order: Order, sums: Array, result: Array) -> None:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _down_valid(ring: Array, start: int, stop: int, weight: Array, sums: Array) -> None:
+def _down_valid(
+    ring: Array, start: int, stop: int, weight: Array, ringing: int, sums: Array
+) -> None:
     """Filter down the columns: total, weight, and the longest run of valid rows."""
     sums[:4] = 0.0
     total, shares, run, longest = sums[:4]
@@ -350,7 +406,8 @@ def _down_valid(ring: Array, start: int, stop: int, weight: Array, sums: Array) 
             weighted = share * there[col]
             total[col] += value[col] * weighted
             shares[col] += weighted
-        _count_valid(there, run, longest)
+        if ringing:
+            _count_valid(there, run, longest)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
