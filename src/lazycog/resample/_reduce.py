@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lazycog.resample import _complex, _convolution, _gauss, _mean, _mode, _nearest
+from lazycog.resample._filter_valid import OPAQUE
 from lazycog.resample._taps import RADIUS, span
 from lazycog.resample._windows import Axis
 
@@ -266,7 +267,7 @@ def _opacity(
     mask = np.ascontiguousarray(valid)
     if mask.dtype != np.bool_:
         return mask
-    return mask.view(np.uint8) * np.uint8(_convolution.OPAQUE)
+    return mask.view(np.uint8) * np.uint8(OPAQUE)
 
 
 def _check_covered(pixels: Array, axes: Sequence[Axis], spans: Spans) -> None:

@@ -31,6 +31,36 @@ class Taps(NamedTuple):
     """Weights, one row per target; what is beyond ``length`` is unused."""
 
 
+class Order(NamedTuple):
+    """In which order GDAL adds up."""
+
+    step: int
+    """Pixels of a row taken at once in four sums, 0 for two sums without SSE2."""
+
+    pairs: bool
+    """Two sums down a column, where the work type is double."""
+
+    ringing: bool
+    """The filter has negative weights, so half its pixels must be valid in a row."""
+
+
+class Across(NamedTuple):
+    """The taps of the columns, in runs of targets that are alike."""
+
+    runs: Array
+    """First target of each run and the one after its last: within a run the filters
+    are equally long, and start two pixels apart."""
+
+    start: Array
+    """First source pixel of each target."""
+
+    length: Array
+    """Number of source pixels of each target."""
+
+    weight: Array
+    """Weights, one column per target."""
+
+
 def span(axis: Axis, radius: int) -> Array:
     """Return ``[start, stop)`` of every target, counted from the first at hand."""
     reach = radius * max(axis.ratio, 1.0)
