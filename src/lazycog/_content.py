@@ -257,7 +257,7 @@ def _rpcs(given: Any) -> Mapping[str, str]:  # noqa: ANN401 - rasterio's
     try:
         model = given if isinstance(given, rpc.RPC) else rpc.RPC.from_gdal(dict(given))
         items: Mapping[str, str] = model.to_gdal()
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise OptionError(
             f"rpcs={given!r}: give a rasterio.rpc.RPC, or a mapping with GDAL's names "
             f"(LINE_OFF, ..., SAMP_DEN_COEFF): {error}"

@@ -20,6 +20,8 @@ MAX_PIXEL_BANDS = 4
 """Up to this count ``interleave="auto"`` takes pixel (grey, RGB, RGBA)."""
 MASK_BITS = 8
 """Pixels of a mask per byte."""
+PICKING = ("nearest", "mode")
+"""Kernels that give a pixel of the source, and mix none."""
 FLOATING_POINT = 3
 """Predictor tag: Adobe TIFF Technical Note 3."""
 
@@ -326,6 +328,11 @@ def _resampling(options: CogOptions, description: Description) -> str:
     if options.overview_resampling == "auto":
         discrete = kind in "bc" or description.colormap is not None
         return "nearest" if discrete else "average"
+    if description.colormap is not None and options.overview_resampling not in PICKING:
+        raise OptionError(
+            f"overview_resampling={options.overview_resampling!r} cannot work with "
+            "colormap=: numbers of a palette cannot be mixed; use 'nearest' or 'mode'"
+        )
     if kind == "c" and options.overview_resampling not in {"nearest", "average"}:
         raise OptionError(
             f"overview_resampling={options.overview_resampling!r} cannot work with "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
@@ -312,3 +313,42 @@ def test_only_alignment_and_its_offsets_differ_by_default(tmp_path, monkeypatch)
     assert aligned[-full:] == packed[-full:]
     gap = len(aligned) - len(packed)
     assert aligned[-full - gap : -full] == bytes(gap)
+
+
+@pytest.mark.skipif(
+    tuple(map(int, rasterio.__gdal_version__.split(".")[:2])) < (3, 11),
+    reason="GDAL interleaves COGs by band and tile since 3.11",
+)
+@pytest.mark.parametrize("interleave", ["pixel", "band", "tile"])
+@pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
+@pytest.mark.parametrize("sparse", [False, True], ids=["full", "sparse"])
+def test_interleaves_are_gdals(tmp_path, monkeypatch, interleave, masked, sparse):
+    """With masks and with tiles that are left out."""
+    monkeypatch.setattr("lazycog._plan.FULL_RESOLUTION_ALIGNMENT", 1)
+    pixels = _pixels((3, 700, 601), "uint16")
+    pixels[:, :512] = 0
+    mask = {"mask": _mask("patches", pixels)} if masked else {}
+    expected = gdal_cog(
+        tmp_path / "gdal.tif",
+        pixels,
+        COMPRESS="NONE",
+        BLOCKSIZE=256,
+        OVERVIEW_RESAMPLING="AVERAGE",
+        INTERLEAVE=interleave.upper(),
+        SPARSE_OK=str(sparse),
+        **mask,
+    )
+
+    write(
+        raster(pixels),
+        tmp_path / "ours.tif",
+        compress="none",
+        blocksize=256,
+        interleave=interleave,
+        nodata=None,
+        statistics=False,
+        sparse=sparse,
+        **mask,
+    )
+
+    assert (tmp_path / "ours.tif").read_bytes() == expected.read_bytes()
