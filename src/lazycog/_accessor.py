@@ -15,7 +15,7 @@ import rioxarray  # noqa: F401 - registers .rio
 import xarray as xr
 from rioxarray.exceptions import RioXarrayError
 
-from lazycog import _write
+from lazycog import _tiling, _write
 from lazycog._content import check_band_nodata, check_facts, text, with_options
 from lazycog._encoding import stored_dtype
 from lazycog._georef import IDENTITY, BandInfo, Description, GroundControlPoint
@@ -194,7 +194,8 @@ def as_raster(raster: xr.DataArray | xr.Dataset, options: CogOptions) -> Raster:
         )
     found = replace(found, description=with_options(found.description, options))
     check_facts(found.description, found.size, options)
-    return _with_mask(found, options)
+    found = _with_mask(found, options)
+    return found if options.tiling_scheme is None else _tiling.project(found, options)
 
 
 def _with_mask(raster: Raster, options: CogOptions) -> Raster:
