@@ -11,6 +11,7 @@ import math
 import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
 
 from lazycog._tiff import Entry, FieldType, ParsedIfd, Tag, parse
 from lazycog.codecs import jpeg_tables
@@ -164,8 +165,11 @@ def describe(
         ) from error
     tiff = parse(lambda offset, length: data[offset : offset + length])
     image = _descriptive(tiff.ifds[0])
+    for domain, items in description.namespaces.items():
+        # GDAL's COG driver copies no domain of its source but the default one
+        image = _with_items(image, domain, items)
     if encoding.interleave == "tile":
-        image = _with_structure(image, {"INTERLEAVE": "TILE"})
+        image = _with_items(image, "IMAGE_STRUCTURE", {"INTERLEAVE": "TILE"})
     overview = _descriptive(tiff.ifds[1]) if kernel else ()
     if all(each.tag != Tag.GDAL_NODATA for each in overview):
         # GDAL forgets it for 64-bit integers, and a reader of one level needs it
@@ -263,8 +267,6 @@ def _tiny_profile(description: Description) -> dict[str, Any]:
 
 def _set_metadata(dataset: Any, description: Description) -> None:  # noqa: ANN401 - rasterio is untyped
     dataset.update_tags(**description.tags)
-    for namespace, items in description.namespaces.items():
-        dataset.update_tags(ns=namespace, **items)
     if description.colormap is not None:
         dataset.write_colormap(1, dict(description.colormap))
     if description.colorinterp is not None and description.colormap is None:
@@ -309,23 +311,31 @@ def _descriptive(ifd: ParsedIfd) -> tuple[Entry, ...]:
     )
 
 
-STRUCTURE_ITEM = '  <Item name="{}" domain="IMAGE_STRUCTURE">{}</Item>\n'
-"""How GDAL writes structural metadata (gtiffdataset_write.cpp, WriteMDMetadata)."""
+DOMAIN_ITEM = '  <Item name="{}" domain="{}">{}</Item>\n'
+"""How GDAL writes metadata of a domain (gtiffdataset_write.cpp, WriteMDMetadata)."""
 METADATA_HEAD, METADATA_TAIL = b"<GDALMetadata>\n", b"</GDALMetadata>\n\0"
 
 
-def _with_structure(
-    entries: tuple[Entry, ...], items: Mapping[str, str]
+def _with_items(
+    entries: tuple[Entry, ...], domain: str, items: Mapping[str, str]
 ) -> tuple[Entry, ...]:
-    """Append items of the IMAGE_STRUCTURE domain to GDAL_METADATA."""
+    """Append items of a domain to GDAL_METADATA."""
     kept = [each for each in entries if each.tag != Tag.GDAL_METADATA]
     text = next(
         (each.payload for each in entries if each.tag == Tag.GDAL_METADATA),
         METADATA_HEAD + METADATA_TAIL,
     )
-    own = "".join(STRUCTURE_ITEM.format(*item) for item in items.items())
+    own = "".join(
+        DOMAIN_ITEM.format(_escaped(name), _escaped(domain), _escaped(_escaped(value)))
+        for name, value in items.items()
+    )
     body = text[: -len(METADATA_TAIL)] + own.encode() + METADATA_TAIL
     return (Entry(Tag.GDAL_METADATA, FieldType.ASCII, len(body), body), *kept)
+
+
+def _escaped(text: str) -> str:
+    """Escape text for XML; GDAL does it twice for the values of items."""
+    return escape(text, {'"': "&quot;"})
 
 
 def nodata_fits(nodata: float, dtype: str) -> bool:

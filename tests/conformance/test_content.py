@@ -144,13 +144,13 @@ def test_the_file_claims_the_layout(tmp_path):
 
 def test_tags_of_a_namespace(tmp_path):
     """A mapping in tags is a namespace."""
-    tags = {"A": 1, "ACQUISITION": {"CLOUDS": 12.5, "ORBIT": "D"}}
+    tags = {"A": 1, "ACQUISITION": {"CLOUDS": 12.5, "ORBIT": 'D & "E" <'}}
 
     write(raster(BYTES[0]), tmp_path / "a.tif", tags=tags)
 
     with rasterio.open(tmp_path / "a.tif") as dataset:
         assert dataset.tags()["A"] == "1"
-        assert dataset.tags(ns="ACQUISITION") == {"CLOUDS": "12.5", "ORBIT": "D"}
+        assert dataset.tags(ns="ACQUISITION") == {"CLOUDS": "12.5", "ORBIT": 'D & "E" <'}
 
 
 def test_gcps_of_a_raster_arrive(tmp_path):
