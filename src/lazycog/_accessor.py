@@ -16,7 +16,7 @@ import rioxarray  # noqa: F401 - registers .rio
 import xarray as xr
 from rioxarray.exceptions import RioXarrayError
 
-from lazycog import _write, _write_many
+from lazycog import _tiling, _write, _write_many
 from lazycog._content import check_band_nodata, check_facts, text, with_options
 from lazycog._encoding import stored_dtype
 from lazycog._georef import IDENTITY, BandInfo, Description, GroundControlPoint
@@ -331,7 +331,8 @@ def as_raster(raster: xr.DataArray | xr.Dataset, options: CogOptions) -> Raster:
         )
     found = replace(found, description=with_options(found.description, options))
     check_facts(found.description, found.size, options)
-    return _with_mask(found, options)
+    found = _with_mask(found, options)
+    return found if options.tiling_scheme is None else _tiling.project(found, options)
 
 
 def _with_mask(raster: Raster, options: CogOptions) -> Raster:

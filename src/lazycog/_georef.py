@@ -164,8 +164,12 @@ def describe(
         ) from error
     tiff = parse(lambda offset, length: data[offset : offset + length])
     image = _descriptive(tiff.ifds[0])
+    scheme = description.namespaces.get(TILING_SCHEME)
+    if scheme:
+        # GDAL copies this domain from no source: its COG driver writes it itself
+        image = _with_items(image, TILING_SCHEME, scheme)
     if encoding.interleave == "tile":
-        image = _with_structure(image, {"INTERLEAVE": "TILE"})
+        image = _with_items(image, "IMAGE_STRUCTURE", {"INTERLEAVE": "TILE"})
     overview = _descriptive(tiff.ifds[1]) if kernel else ()
     if all(each.tag != Tag.GDAL_NODATA for each in overview):
         # GDAL forgets it for 64-bit integers, and a reader of one level needs it
@@ -309,21 +313,25 @@ def _descriptive(ifd: ParsedIfd) -> tuple[Entry, ...]:
     )
 
 
-STRUCTURE_ITEM = '  <Item name="{}" domain="IMAGE_STRUCTURE">{}</Item>\n'
-"""How GDAL writes structural metadata (gtiffdataset_write.cpp, WriteMDMetadata)."""
+TILING_SCHEME = "TILING_SCHEME"
+"""Domain in which GDAL's COG driver names the scheme and the zoom level."""
+DOMAIN_ITEM = '  <Item name="{}" domain="{}">{}</Item>\n'
+"""How GDAL writes metadata of a domain (gtiffdataset_write.cpp, WriteMDMetadata)."""
 METADATA_HEAD, METADATA_TAIL = b"<GDALMetadata>\n", b"</GDALMetadata>\n\0"
 
 
-def _with_structure(
-    entries: tuple[Entry, ...], items: Mapping[str, str]
+def _with_items(
+    entries: tuple[Entry, ...], domain: str, items: Mapping[str, str]
 ) -> tuple[Entry, ...]:
-    """Append items of the IMAGE_STRUCTURE domain to GDAL_METADATA."""
+    """Append items of a domain to GDAL_METADATA."""
     kept = [each for each in entries if each.tag != Tag.GDAL_METADATA]
     text = next(
         (each.payload for each in entries if each.tag == Tag.GDAL_METADATA),
         METADATA_HEAD + METADATA_TAIL,
     )
-    own = "".join(STRUCTURE_ITEM.format(*item) for item in items.items())
+    own = "".join(
+        DOMAIN_ITEM.format(name, domain, value) for name, value in items.items()
+    )
     body = text[: -len(METADATA_TAIL)] + own.encode() + METADATA_TAIL
     return (Entry(Tag.GDAL_METADATA, FieldType.ASCII, len(body), body), *kept)
 

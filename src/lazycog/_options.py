@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 from lazycog._compression import CODECS, compression
 from lazycog._profile import did_you_mean, from_profile
+from lazycog._schemes import find_scheme
 from lazycog.errors import OptionError
 
 Compress = Literal[
@@ -39,14 +40,27 @@ Resampling = Literal[
     "gauss",
 ]
 Predictor = Literal["auto", 1, 2, 3]
+WarpResampling = Literal[
+    "nearest",
+    "bilinear",
+    "cubic",
+    "cubicspline",
+    "lanczos",
+    "average",
+    "rms",
+    "mode",
+]
 
 INTERLEAVE = ("auto", "pixel", "band", "tile")
 RESAMPLING = get_args(Resampling)
+WARP_RESAMPLING = get_args(WarpResampling)
 
 BLOCKSIZE_STEP = 16
 """TileWidth and TileLength are multiples of 16 (TIFF 6.0 §15)."""
 QUALITIES = range(1, 101)
 """Of libjpeg and libwebp, which count alike."""
+MAX_ALIGNED_LEVELS = 10
+"""As many as GDAL's COG driver takes."""
 MAX_BLOCKSIZE = 16384
 """Beyond it one tile of the widest type outgrows the 2 GiB that readers allocate."""
 
@@ -83,6 +97,10 @@ class OptionDict(TypedDict, total=False):
     colorinterp: Sequence[str] | None
     gcps: Any
     rpcs: Any
+    tiling_scheme: str | None
+    zoom_level: int | None
+    aligned_levels: int | None
+    warp_resampling: WarpResampling | None
     bigtiff: Literal["auto"] | bool
     profile: Mapping[str, Any] | None
     storage_options: Mapping[str, Any] | None
@@ -123,7 +141,8 @@ class CogOptions:
     and 3 for floats where the codec has one and bands are interleaved by pixel (async
     readers undo it wrongly in separate bands, so there it is a choice of yours)."""
     blocksize: int = 512
-    """Side of a tile in pixels, a multiple of 16."""
+    """Side of a tile in pixels, a multiple of 16; ``to_cog`` takes the tile of the
+    ``tiling_scheme``, if one is given and no ``blocksize``."""
     interleave: Interleave = "auto"
     """"pixel", "band" or "tile"; auto takes pixel up to 4 bands and band above."""
     overview_resampling: Resampling = "auto"
@@ -179,6 +198,19 @@ class CogOptions:
     GroundControlPoint, or (list, crs)."""
     rpcs: Any = None
     """Rational polynomial coefficients: rasterio's RPC, or GDAL's items."""
+    tiling_scheme: str | None = None
+    """Reproject onto the grid of a tiling scheme: "GoogleMapsCompatible",
+    "InspireCRS84Quad" or an id of morecantile's ("WebMercatorQuad", ...). The extent
+    grows to whole tiles; pixels beyond the raster are nodata, or masked without one."""
+    zoom_level: int | None = None
+    """Zoom level of the full resolution, None for the one nearest to the raster's."""
+    aligned_levels: int | None = None
+    """Number of resolutions, the full one included, whose extent is whole tiles of
+    their zoom level; None for the full resolution alone."""
+    warp_resampling: WarpResampling | None = None
+    """Kernel of the reprojection: "nearest", "bilinear", "cubic", "cubicspline",
+    "lanczos", "average", "rms" or "mode"; None takes cubic, and nearest for palettes,
+    bool and complex."""
     bigtiff: Literal["auto"] | bool = "auto"
     """True or False to force the format; auto decides from the real size."""
     profile: Mapping[str, Any] | None = None
@@ -227,6 +259,7 @@ class CogOptions:
         self._check_sizes()
         self._check_nodata()
         self._check_objects()
+        self._check_tiling()
         for compress, predictor in (
             (self.compress, self.predictor),
             (self.overview_compress or self.compress, self.overview_predictor),
@@ -306,6 +339,45 @@ class CogOptions:
                 "no overviews, or None for as many as it takes to reach one tile"
             )
 
+    def _check_tiling(self) -> None:
+        _one_of("warp_resampling", self.warp_resampling, (None, *WARP_RESAMPLING))
+        if self.tiling_scheme is None:
+            for name in ("zoom_level", "aligned_levels", "warp_resampling"):
+                value = getattr(self, name)
+                if value is not None:
+                    raise OptionError(
+                        f"{name}={value!r} works with tiling_scheme= alone, and "
+                        "tiling_scheme is None; name a scheme, or drop it"
+                    )
+            return
+        scheme = find_scheme(self.tiling_scheme)
+        for name, allowed in (
+            ("zoom_level", range(len(scheme.resolutions))),
+            ("aligned_levels", range(MAX_ALIGNED_LEVELS + 1)),
+        ):
+            value = getattr(self, name)
+            if value is not None and not (_is_int(value) and value in allowed):
+                raise OptionError(
+                    f"{name}={value!r} cannot work with tiling_scheme="
+                    f"{self.tiling_scheme!r}: give a whole number, {allowed[0]} to "
+                    f"{allowed[-1]}"
+                )
+        large, small = sorted((self.blocksize, scheme.tile_size), reverse=True)
+        ratio, rest = divmod(large, small)
+        if rest or ratio & (ratio - 1):
+            raise OptionError(
+                f"blocksize={self.blocksize} cannot work with tiling_scheme="
+                f"{self.tiling_scheme!r}, whose tiles are {scheme.tile_size} pixels: "
+                f"give that times or divided by a power of 2, for example "
+                f"{2 * scheme.tile_size}"
+            )
+        if self.gcps is not None or self.rpcs is not None:
+            given = "gcps" if self.gcps is not None else "rpcs"
+            raise OptionError(
+                f"{given}= cannot work with tiling_scheme={self.tiling_scheme!r}: the "
+                "reprojected raster has a transform; drop one of the two"
+            )
+
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> CogOptions:
         """Build options from keywords, merging ``profile`` into them.
@@ -341,6 +413,8 @@ class CogOptions:
                     f"{name}={value!r}; give it once"
                 )
             merged[name] = value
+        if merged.get("tiling_scheme") is not None and "blocksize" not in merged:
+            merged["blocksize"] = find_scheme(merged["tiling_scheme"]).tile_size
         return cls(**merged)
 
 

@@ -206,6 +206,9 @@ PROFILE_KEYS: Mapping[str, tuple[str, Converter]] = {
     "STATISTICS": ("statistics", _named({**YES_NO, "AUTO": True})),
     "NODATA": ("nodata", _nodata),
     "TILING_SCHEME": ("tiling_scheme", _tiling_scheme),
+    "ZOOM_LEVEL": ("zoom_level", _whole),
+    "ALIGNED_LEVELS": ("aligned_levels", _whole),
+    "WARP_RESAMPLING": ("warp_resampling", _lower),
 }
 """GDAL's creation option -> our option and its converter."""
 FIXED_KEYS: Mapping[str, tuple[str, ...]] = {
@@ -230,7 +233,7 @@ ELSEWHERE: Mapping[str, str] = {
     "ADD_MASK": ": use mask=True",
     "ADD_ALPHA": ": use mask=True",
     "TARGET_SRS": ": reproject first, or use tiling_scheme=",
-    "WARP_RESAMPLING": ": reproject first with the kernel you want",
+    "ZOOM_LEVEL_STRATEGY": ": the nearest is taken, use zoom_level= for another",
     "NBITS": ": tiles hold whole bytes; compress= gains the same",
     "JPEGTABLESMODE": ": tables are always shared",
 }
