@@ -674,16 +674,42 @@ def build(
 def _gate_source(
     source: dict[Any, Any], name: str, plan: CogPlan, builder: GraphBuilder
 ) -> None:
-    """Let chunks of the source wait as the chunks do that use them first.
+    """Let tasks of the source wait as the chunks do that use them first.
 
-    Otherwise idle threads read ahead, and raw pixels pile up.
+    Otherwise idle threads read ahead, and raw pixels pile up. What blocks are made of
+    waits like the first of them, if it depends on nothing itself: it reads.
     """
-    for block, index in builder.first_use.items():
-        gate = builder.gate(plan.stages[0], *index)
-        task = source[name, *block]
-        if isinstance(task, Task) and gate[0].key != builder.key("begin"):
-            after = Task(("cog-after", *block), after_task, TaskRef(task.key), *gate)
-            source[task.key] = Task.fuse(task, after, key=task.key)
+    stage = plan.stages[0]
+    uses = [
+        (builder.turns.waits_for(stage, *index), (name, *block), index)
+        for block, index in builder.first_use.items()
+    ]
+    seen: set[Any] = set()
+    # the first use comes first, since later ones must not hold it up
+    for waits, key, index in sorted(uses, key=lambda use: use[0]):
+        own = source[key].key
+        readers = [own] if own not in seen else []
+        readers += _readers(source, own, seen)
+        for reader in readers if waits else ():
+            if isinstance(source[reader], Task):
+                gate = builder.gate(stage, *index)
+                after_key = ("cog-after", reader)
+                after = Task(after_key, after_task, TaskRef(reader), *gate)
+                source[reader] = Task.fuse(source[reader], after, key=reader)
+
+
+def _readers(source: dict[Any, Any], key: Any, seen: set[Any]) -> list[Any]:  # noqa: ANN401 - any key
+    """Give what a task is made of, depends on nothing, and was not seen before."""
+    found = []
+    waiting = [] if key in seen else [key]
+    seen.add(key)
+    while waiting:
+        for each in source[waiting.pop()].dependencies - seen:
+            seen.add(each)
+            waiting.append(each)
+            if not source[each].dependencies:
+                found.append(each)
+    return found
 
 
 def worker_threads() -> int:

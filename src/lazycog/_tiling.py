@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from lazycog import _graph, _warp
+from lazycog import _graph, _warp_graph, _windows
 from lazycog._encoding import settle_nodata, stored_dtype
 from lazycog._georef import IDENTITY, TILING_SCHEME
 from lazycog._grid import ceil_div
@@ -59,7 +59,7 @@ class Placement:
         )
 
     @property
-    def transform(self) -> _warp.Six:
+    def transform(self) -> _windows.Six:
         """Transform of the full resolution."""
         side = self.resolution * self.blocksize
         return (
@@ -118,14 +118,14 @@ def project(raster: Raster, options: CogOptions) -> Raster:
         mask = "given"
     elif nodata is None and alpha is None:
         mask = "coverage"
-    warp = _warp.Warp(
+    warp = _windows.Warp(
         source,
-        _warp.Grid(placement.scheme.crs, placement.transform, *placement.size),
+        _windows.Grid(placement.scheme.crs, placement.transform, *placement.size),
         _kernel(raster.description, options),
         nodata,
     )
     warp = replace(
-        warp, scale=_warp.measured_scale(warp), slack=_warp.datum_slack(warp)
+        warp, scale=_windows.measured_scale(warp), slack=_windows.datum_slack(warp)
     )
     warp = replace(warp, unit=_unit_size(warp, placement))
     array = _graph.as_lazy(raster.pixels)
@@ -136,13 +136,13 @@ def project(raster: Raster, options: CogOptions) -> Raster:
         mask_given=mask != "none",
     )
     side = _block_side(warp, plan.stages[0].chunk_size, array.chunks[0], array.dtype)
-    pixels = _warp.lazy(array, warp, side, mask=mask, alpha=alpha)
+    pixels = _warp_graph.lazy(array, warp, side, mask=mask, alpha=alpha)
     return replace(
         raster, pixels=pixels, description=description, mask_given=mask != "none"
     )
 
 
-def _source_grid(raster: Raster) -> _warp.Grid:
+def _source_grid(raster: Raster) -> _windows.Grid:
     """Read where the raster is, and refuse what cannot be placed.
 
     Raises
@@ -172,7 +172,7 @@ def _source_grid(raster: Raster) -> _warp.Grid:
             "does not reproject; rectify the raster first, for example with "
             ".rio.reproject()"
         )
-    return _warp.Grid(description.crs_wkt, description.transform, *raster.size)
+    return _windows.Grid(description.crs_wkt, description.transform, *raster.size)
 
 
 def _described(description: Description, placement: Placement) -> Description:
@@ -196,7 +196,7 @@ def _kernel(description: Description, options: CogOptions) -> str:
     return "nearest" if named else "cubic"
 
 
-def place(source: _warp.Grid, options: CogOptions) -> Placement:
+def place(source: _windows.Grid, options: CogOptions) -> Placement:
     """Choose zoom level and tiles as GDAL's COG driver does.
 
     Parameters
@@ -254,7 +254,7 @@ def place(source: _warp.Grid, options: CogOptions) -> Placement:
 
 
 def _suggested(
-    source: _warp.Grid, scheme: Scheme
+    source: _windows.Grid, scheme: Scheme
 ) -> tuple[float, tuple[float, float, float, float]]:
     """Give GDAL's resolution and extent of a raster in another CRS.
 
@@ -313,7 +313,7 @@ def _cut_at_poles(top: float, step: float, height: int) -> tuple[float, int]:
     return top + step * skipped, rows
 
 
-def _unit_size(warp: _warp.Warp, placement: Placement) -> int:
+def _unit_size(warp: _windows.Warp, placement: Placement) -> int:
     """Choose the side of the squares that are reprojected one by one.
 
     About 512 pixels in steps of a tile, less where the target is so much coarser than
@@ -331,7 +331,7 @@ def _unit_size(warp: _warp.Warp, placement: Placement) -> int:
 
 
 def _block_side(
-    warp: _warp.Warp,
+    warp: _windows.Warp,
     chunk_size: int,
     band_chunks: tuple[int, ...],
     dtype: np.dtype[np.generic],
