@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -61,6 +62,7 @@ def warp_block(task: BlockTask, *pieces: Block) -> Block:
     """
     import rasterio  # noqa: PLC0415 - GDAL takes long to load
 
+    _quieten()
     top, bottom, left, right = task.box
     fill = task.warp.nodata or 0
     if task.role in {"valid", "covered"}:
@@ -89,6 +91,18 @@ def warp_block(task: BlockTask, *pieces: Block) -> Block:
                 obeyed = None if band == task.alpha else valid
                 out[band, rows, cols] = _warp_unit(task, unit, pixels, obeyed)
     return out
+
+
+def _quieten() -> None:
+    """Keep rasterio from warning of its own arrays, which have no place at first.
+
+    It does so itself, but not safely where several threads reproject.
+    """
+    from rasterio.errors import NotGeoreferencedWarning  # noqa: PLC0415
+
+    warnings.filterwarnings(
+        "ignore", category=NotGeoreferencedWarning, module=r"rasterio\.warp"
+    )
 
 
 def _window(
