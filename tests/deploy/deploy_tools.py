@@ -100,6 +100,6 @@ def _click_complaints(command, argv):
     try:
         context = command.make_context(argv[0], list(argv[1:]))
     except click.ClickException as error:
-        return [error.format_message()]
+        return [f"{' '.join(argv)}: {error.format_message()}"]
     rest = context.params.get("preload_argv") or ()
-    return [f"{argv[0]} does not know {' '.join(rest)}"] if rest else []
+    return [f"{' '.join(argv)}: what is {' '.join(rest)}?"] if rest else []

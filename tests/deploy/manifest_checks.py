@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import re
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -39,7 +38,9 @@ def image(text, folder):
             else:
                 shutil.copy(ROOT / source, folder / target)
     pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
-    complaints += run([*pip, "--quiet", "--wheel-dir", folder / "dist", "."], cwd=folder)
+    complaints += run(
+        [*pip, "--quiet", "--wheel-dir", folder / "dist", "."], cwd=folder
+    )
     (command,) = re.findall(r"^CMD (.+)$", text, re.MULTILINE)
     complaints += command_complaints(yaml.safe_load(command))
     (extras,) = re.findall(r'"\.\[([\w,]+)\]"', text)
@@ -95,9 +96,11 @@ def compose_services(text, folder):
             for each in service.get("depends_on", ())
             if each not in services
         ]
-        for port in service.get("ports", ()):
-            if not port.startswith("127.0.0.1:"):
-                complaints.append(f"{name} is open to strangers: {port}")
+        complaints += [
+            f"{name} is open to strangers: {port}"
+            for port in service.get("ports", ())
+            if not port.startswith("127.0.0.1:")
+        ]
         if "build" in service:
             build = service["build"]
             if not (DEPLOY / build["context"] / build["dockerfile"]).is_file():
@@ -111,7 +114,7 @@ def compose_services(text, folder):
 
 
 def kubernetes_schema(text, folder):
-    """Compare with the schemas of Kubernetes and the operator; refuse unknown fields."""
+    """Compare with the schemas of Kubernetes and Dask; refuse unknown fields."""
     del folder
     return [
         each
@@ -227,9 +230,10 @@ def _built(document):
 
 def _cluster_spec(document):
     spec = document["spec"]
-    return {"DaskJob": lambda: spec["cluster"]["spec"], "DaskCluster": lambda: spec}.get(
-        document["kind"], lambda: None
-    )()
+    return {
+        "DaskJob": lambda: spec["cluster"]["spec"],
+        "DaskCluster": lambda: spec,
+    }.get(document["kind"], lambda: None)()
 
 
 def _container_complaints(container):
@@ -256,20 +260,28 @@ def _references(documents):
                 complaints.append(f"no cluster {document['spec']['cluster']}")
             continue
         cluster = _cluster_spec(document)
-        service = cluster["scheduler"]["service"]
-        selector = {"dask.org/cluster-name": name, "dask.org/component": "scheduler"}
-        if service["selector"] != selector:
-            complaints.append(f"the service finds no scheduler: {service['selector']}")
-        (container,) = cluster["scheduler"]["spec"]["containers"]
-        ports = {each["name"]: each["containerPort"] for each in container["ports"]}
-        for port in service["ports"]:
-            if ports.get(port["targetPort"]) != port["port"]:
-                complaints.append(f"no such port of the scheduler: {port}")
-        for worker in cluster["worker"]["spec"]["containers"]:
-            if "$(DASK_SCHEDULER_ADDRESS)" not in worker["args"]:
-                complaints.append("the worker does not know its scheduler")
+        complaints += _service_complaints(cluster["scheduler"], name)
+        if not all(
+            "$(DASK_SCHEDULER_ADDRESS)" in worker["args"]
+            for worker in cluster["worker"]["spec"]["containers"]
+        ):
+            complaints.append("the worker does not know its scheduler")
         if document["kind"] == "DaskJob":
             complaints += _job_complaints(document["spec"]["job"]["spec"], name)
+    return complaints
+
+
+def _service_complaints(scheduler, name):
+    service, (container,) = scheduler["service"], scheduler["spec"]["containers"]
+    selector = {"dask.org/cluster-name": name, "dask.org/component": "scheduler"}
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    complaints = [
+        f"no such port of the scheduler: {port}"
+        for port in service["ports"]
+        if ports.get(port["targetPort"]) != port["port"]
+    ]
+    if service["selector"] != selector:
+        complaints.append(f"the service finds no scheduler: {service['selector']}")
     return complaints
 
 
@@ -310,7 +322,9 @@ def conda_environment(text, folder):
             found = given[each.name] or "without a version"
             complaints.append(f"{each.name} {found}: pyproject.toml says {each}")
     (pip,) = (each for each in environment["dependencies"] if isinstance(each, dict))
-    for each in pip["pip"]:
-        if not (DEPLOY / shlex.split(each)[-1] / "pyproject.toml").is_file():
-            complaints.append(f"pip finds no project in {each}")
+    complaints += [
+        f"pip finds no project in {each}"
+        for each in pip["pip"]
+        if not (DEPLOY / each / "pyproject.toml").is_file()
+    ]
     return complaints

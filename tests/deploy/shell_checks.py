@@ -62,11 +62,11 @@ if [[ ${program:-} == dask ]]; then exec sleep 60; fi
 """Stands in for srun: notes what it should run; Dask would run until it is ended."""
 
 
-def shellcheck(text, folder):
+def shellcheck(text, folder, *options):
     """Lint a bash script."""
     path = folder / "script.sh"
     path.write_text(text, encoding="utf-8")
-    return [*run(["bash", "-n", path]), *tool("shellcheck", path)]
+    return [*run(["bash", "-n", path]), *tool("shellcheck", *options, path)]
 
 
 def sbatch_directives(text, folder):
@@ -143,8 +143,8 @@ def job_script(text, folder):
     with script.make_cluster(interface="lo") as cluster:
         job = cluster.job_script()
     complaints = [*sbatch_directives(_long_options(job), folder)]
-    # the environment of the job has TMPDIR without blanks
-    complaints += shellcheck(f"# shellcheck disable=SC2086\n{job}", folder)
+    # dask-jobqueue quotes nothing: TMPDIR must have no blanks
+    complaints += shellcheck(job, folder, "--exclude=SC2086")
     lines = [line for line in job.splitlines() if line.startswith(sys.executable)]
     if len(lines) != 1:
         return [*complaints, f"not one command, but {len(lines)}"]
@@ -230,7 +230,7 @@ def types(text, folder):
 
 
 def gateway_config(text, folder):
-    """Load the configuration of a Dask Gateway server into the classes that it names."""
+    """Load the configuration of a Dask Gateway server into what it is about."""
     module("dask_gateway_server")
     from dask_gateway_server.backends.kubernetes.backend import KubeClusterConfig
     from dask_gateway_server.backends.local import LocalClusterConfig
@@ -255,5 +255,3 @@ def gateway_config(text, folder):
             for command in (cluster.scheduler_cmd, cluster.worker_cmd):
                 complaints += command_complaints(command)
     return complaints
-
-

@@ -1,4 +1,4 @@
-"""Every file of deploy/ passes its checks, and every check catches a planted mistake."""
+"""Files of deploy/ pass their checks, and every check catches planted mistakes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ JOB = "deploy/kubernetes/daskjob.yaml"
 SBATCH = "deploy/slurm/run.sbatch"
 PLANTED = [
     Mistake(manifest.hadolint, "deploy/Dockerfile", "--no-cache-dir ", "", "DL3042"),
-    Mistake(manifest.hadolint, "deploy/Dockerfile", ":3.12-slim-bookworm", "", "DL3006"),
+    Mistake(
+        manifest.hadolint, "deploy/Dockerfile", ":3.12-slim-bookworm", "", "DL3006"
+    ),
     Mistake(manifest.image, "deploy/Dockerfile", " README.md", "", "README.md"),
     Mistake(manifest.image, "deploy/Dockerfile", "zarr,s3", "zarr,s4", "s4"),
     Mistake(manifest.image, "deploy/Dockerfile", "python:3.12", "python:3.10", "3.10"),
@@ -160,7 +162,9 @@ PLANTED = [
         "serviceAccountName: default",
         "not a service account",
     ),
-    Mistake(shell.shellcheck, SBATCH, '"$scheduler_file" --port', "$f --port", "SC2086"),
+    Mistake(
+        shell.shellcheck, SBATCH, '"$scheduler_file" --port', "$f --port", "SC2086"
+    ),
     Mistake(shell.shellcheck, SBATCH, "\nfi\n", "\n", "syntax error"),
     Mistake(shell.sbatch_directives, SBATCH, "--nodes=2", "--node=2", "no option"),
     Mistake(shell.sbatch_directives, SBATCH, "=02:00:00", "=2hours", "not a value"),
@@ -264,7 +268,11 @@ PLANTED = [
         "numba is missing",
     ),
     Mistake(
-        manifest.conda_environment, "deploy/environment.yml", "channels:", "chanels:", "ch"
+        manifest.conda_environment,
+        "deploy/environment.yml",
+        "name: lazycog",
+        "title: lazycog",
+        "conda knows no title",
     ),
     Mistake(
         manifest.workflow_schema,
