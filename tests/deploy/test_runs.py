@@ -124,6 +124,7 @@ def test_batch_script_does_the_main_job(tmp_path, commands, scene, path, pixels)
     assert not list(tmp_path.glob("lazycog-*.json"))
 
 
+@pytest.mark.large
 def test_batch_script_fails_with_the_conversion(tmp_path, commands, path):
     """Slurm sees the exit code."""
     commands(srun=SRUN)
@@ -135,6 +136,7 @@ def test_batch_script_fails_with_the_conversion(tmp_path, commands, path):
     assert not path.exists()
 
 
+@pytest.mark.large
 def test_batch_script_fails_without_workers(tmp_path, commands, scene, path):
     """It does not wait for workers that cannot come until its time is over."""
     commands(srun=SRUN_WITHOUT_WORKERS)
