@@ -51,15 +51,20 @@ SLURM = {
 }
 """What Slurm tells a job."""
 RECORDER = """#!/usr/bin/env bash
-printf '%q ' "$@" >>"$RECORD" && echo >>"$RECORD"
+printf '%q ' "$@" >"$RECORD/.$$" && mv "$RECORD/.$$" "$RECORD/$$"
 while (($#)); do
     if [[ $1 == --scheduler-file ]]; then echo '{}' >"$2"; fi
     if [[ $1 == dask ]]; then program=dask; fi
     shift
 done
 if [[ ${program:-} == dask ]]; then exec sleep 60; fi
+for _ in {1..100}; do
+    if (($(ls "$RECORD" | wc -l) == 3)); then exit; fi
+    sleep 0.1
+done
 """
-"""Stands in for srun: notes what it should run; Dask would run until it is ended."""
+"""Stands in for srun: notes what it should run. Dask would run until it is ended, and
+the conversion ends when all three are there."""
 
 
 def shellcheck(text, folder, *options):
@@ -89,8 +94,9 @@ def sbatch_directives(text, folder):
 
 def sbatch_steps(text, folder):
     """Run a batch script with an srun that notes the steps; parse each of them."""
-    (folder / "bin").mkdir()
     srun, script, record = folder / "bin/srun", folder / "job", folder / "record"
+    srun.parent.mkdir()
+    record.mkdir()
     srun.write_text(RECORDER, encoding="utf-8")
     srun.chmod(0o755)
     script.write_text(text, encoding="utf-8")
@@ -100,7 +106,7 @@ def sbatch_steps(text, folder):
         cwd=folder,
         env={**os.environ, **SLURM, "PATH": path, "RECORD": str(record)},
     )
-    steps = [shlex.split(line) for line in record.read_text("utf-8").splitlines()]
+    steps = [shlex.split(step.read_text("utf-8")) for step in record.iterdir()]
     programs = sorted(" ".join(_step(step)[1][:2]) for step in steps)
     complaints += [each for step in steps for each in _step_complaints(step)]
     if programs != ["dask scheduler", "dask worker", "lazycog convert"]:
