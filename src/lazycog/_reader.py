@@ -54,7 +54,6 @@ class Source:
 def open_cog(
     src: str | os.PathLike[str],
     level: int = 0,
-    *,
     chunks: Chunks = "auto",
     storage_options: Mapping[str, Any] | None = None,
 ) -> xr.DataArray:
