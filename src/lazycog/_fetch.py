@@ -18,7 +18,7 @@ from lazycog import _gdal_io
 from lazycog._gdal_io import Version, current_version, first_line
 from lazycog._location import READ_EXTRA, Location, open_store
 from lazycog._loop import loop_thread
-from lazycog.errors import InputError, MissingExtraError
+from lazycog.errors import CogError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -526,8 +526,9 @@ def _unreadable(location: Location, error: Exception) -> InputError:
 def _is_readers(error: Exception) -> bool:
     """Whether async-tiff or obstore raised it; the former hides the class it raises."""
     package = type(error).__module__.partition(".")[0]
-    foreign = package in {"async_tiff", "obstore"}
-    return foreign or (type(error) is not InputError and isinstance(error, OSError))
+    if package in {"async_tiff", "obstore"}:
+        return True
+    return isinstance(error, OSError | ValueError) and not isinstance(error, CogError)
 
 
 async def _fetch(ifd: Any, tiles: Tiles) -> list[Any]:  # noqa: ANN401
