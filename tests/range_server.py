@@ -34,7 +34,7 @@ class Handler(BaseHTTPRequestHandler):
             server.requests.append((self.command, self.path, wanted))
             server.seen_headers.append(dict(self.headers))
         time.sleep(server.latency)
-        if server.token and self.headers.get("Authorization") != server.token:
+        if server.authorization not in {None, self.headers.get("Authorization")}:
             return self._refuse(401)
         if not path.is_file():
             return self._refuse(404)
@@ -75,11 +75,11 @@ class RangeServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, folder, *, latency=0.0, token=None):
+    def __init__(self, folder, *, latency=0.0, authorization=None):
         super().__init__(("127.0.0.1", 0), Handler)
         self.folder = Path(folder)
         self.latency = latency
-        self.token = token
+        self.authorization = authorization
         self.guard = threading.Lock()
         self.reset()
 

@@ -370,7 +370,7 @@ def quicklook(  # noqa: PLR0913 - all but two by name
         stretch=stretch,
         percentiles=percentiles,
         size=size,
-        background=None if background is None else tuple(background),
+        background=background,
         quality=quality,
     )
     if isinstance(raster, str | os.PathLike):
@@ -838,7 +838,7 @@ class _Geo:
         """Plan the write; see :func:`lazycog.plan`."""
         return plan(self._obj, **options)
 
-    def quicklook(  # noqa: PLR0913 - all but one by name
+    def quicklook(
         self,
         dst: str | os.PathLike[str],
         *,

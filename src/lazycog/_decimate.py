@@ -1,8 +1,8 @@
 """A raster made small: the mean of the valid pixels of every cell of a coarse grid.
 
-Every block is read once and leaves sums and counts of the cells that it meets; these are
-added up. So memory does not grow with the raster, and chunks change nothing but the last
-digits of a mean.
+Every block is read once and leaves sums and counts of the cells that it meets; these
+are added up. So memory does not grow with the raster, and chunks change nothing but the
+last digits of a mean.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Coarse:
-    """A coarse grid over a raster: source pixel y belongs to row ``y * rows // height``."""
+    """A coarse grid: pixel y of the source belongs to row ``y * rows // height``."""
 
     height: int
     width: int

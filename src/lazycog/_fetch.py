@@ -1,7 +1,7 @@
-"""Pixels of one level of a GeoTIFF: async-geotiff's engine where it is right, else GDAL.
+"""Pixels of a level of a GeoTIFF: by async-geotiff's engine where it is right, or GDAL.
 
-The header decides which reader is safe. Both give the same pixels; async-tiff keeps many
-tiles in flight.
+The header decides which reader is safe. Both give the same pixels; async-tiff keeps
+many tiles in flight.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ PREFETCH_BYTES = 64 * 1024
 """First bytes of a file that are read for its header."""
 
 LOSSLESS = frozenset({1, 5, 8, 32946, 34925, 50000})
-"""Compression: none, LZW, Deflate (both numbers), LZMA, Zstandard. Lossy codecs decode a
-little differently in every library, and async-tiff lacks the others."""
+"""Compression: none, LZW, Deflate (both numbers), LZMA, Zstandard. Lossy codecs decode
+a little differently in every library, and async-tiff lacks the others."""
 NO_PREDICTOR, HORIZONTAL, FLOATING_POINT = 1, 2, 3
 PHOTOMETRIC = frozenset({1, 2, 3})
 """Grey, RGB, palette: samples are pixels as they stand (TIFF 6.0 §3)."""
@@ -90,8 +90,8 @@ class Pixels:
         key += (slice(None),) * (self.ndim - len(key))
         spans, rest = zip(*map(_span, key, self.shape), strict=True)
         (start, stop), rows, cols = spans
-        pixels = read(self, range(start, stop), rows, cols)
-        return pixels[rest]
+        pixels: NDArray[Any] = read(self, range(start, stop), rows, cols)[rest]
+        return pixels
 
 
 def _span(key: Any, size: int) -> tuple[tuple[int, int], Any]:  # noqa: ANN401 - an index
@@ -331,7 +331,8 @@ async def read_async(
     except Exception as error:
         if not _is_readers(error):
             raise
-        raise _unreadable(pixels.location, error) from error
+        message = _unreadable(pixels.location, error)
+        raise InputError(message) from error
     result = window.empty()
     for batch, decoded in zip(batches, fetched, strict=True):
         window.place(result, batch, decoded)
@@ -386,7 +387,9 @@ class _Window:
         most = max(1, BATCH_BYTES // self.pixels.tile_bytes)
         batch: list[tuple[int, int]] = []
         end = 0
-        for tile, (start, stop) in zip(self.tiles, self.ranges[::per_tile], strict=True):
+        for tile, (start, stop) in zip(
+            self.tiles, self.ranges[::per_tile], strict=True
+        ):
             far = not 0 <= start - end <= GAP_BYTES
             if batch and (far or len(batch) == most):
                 yield batch
@@ -512,15 +515,16 @@ def _by_tiles(window: _Window) -> NDArray[np.generic]:
     except Exception as error:
         if not _is_readers(error):
             raise
-        raise _unreadable(window.pixels.location, error) from error
+        message = _unreadable(window.pixels.location, error)
+        raise InputError(message) from error
     finally:
         for _, future in waiting:
             future.cancel()
     return result
 
 
-def _unreadable(location: Location, error: Exception) -> InputError:
-    return InputError(f"{location} cannot be read: {first_line(error)}")
+def _unreadable(location: Location, error: Exception) -> str:
+    return f"{location} cannot be read: {first_line(error)}"
 
 
 def _is_readers(error: Exception) -> bool:

@@ -37,7 +37,7 @@ BLOCK_BYTES = 64 * 1024
 """Headers are read in blocks of this size, which are kept."""
 KEPT_BLOCKS = 256
 GAP_BYTES = 128 * 1024
-"""Ranges farther apart are separate requests: one costs about as much as these bytes."""
+"""Ranges farther apart are separate requests: one costs about as much as that."""
 KEPT_DATASETS = 4
 """Open datasets per thread."""
 
@@ -192,7 +192,7 @@ def read_range(location: Location, start: int, length: int) -> bytes:
     return bytes(obstore.get_range(store, location.path, start=start, length=length))
 
 
-class Opener(FileContainer):
+class Opener(FileContainer):  # type: ignore[misc] # rasterio is untyped
     """What rasterio asks about remote files: there is one, and no side files."""
 
     def __init__(self, location: Location, version: Version) -> None:
@@ -332,7 +332,7 @@ def _dataset(location: Location, version: Version, level: int) -> _Dataset:
     return kept[key]
 
 
-def read_by_gdal(  # noqa: PLR0913 - a file, a level and a window
+def read_by_gdal(
     location: Location,
     version: Version,
     level: int,

@@ -143,8 +143,8 @@ def locate(
 def _without_options(kind: str, name: str, options: Settings) -> Location:
     if options:
         raise OptionError(
-            f"storage_options ({', '.join(sorted(options))}) are for URLs; {name} takes "
-            "none, so leave them out"
+            f"storage_options ({', '.join(sorted(options))}) are for URLs; {name} "
+            "takes none, so leave them out"
         )
     if kind == GDAL:
         return Location(GDAL, "", name)
@@ -372,7 +372,7 @@ AZURE_CONNECTION = {
 }
 
 
-def _azure_connection(value: Any, config: Settings, _: Settings) -> None:  # noqa: ANN401
+def _azure_parts(value: Any, config: Settings, _: Settings) -> None:  # noqa: ANN401
     parts = dict(
         each.split("=", 1) for each in str(value).split(";") if each.count("=")
     )
@@ -401,6 +401,6 @@ SPECIAL: Mapping[
     },
     S3: {"client_kwargs": _s3_client, "config_kwargs": _s3_config, "use_ssl": _s3_ssl},
     GCS: {"token": _gcs_token},
-    AZURE: {"account_host": _azure_host, "connection_string": _azure_connection},
+    AZURE: {"account_host": _azure_host, "connection_string": _azure_parts},
 }
 """Options that need more than another name."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from lazycog._fetch import Pixels
     from lazycog._georef import Description
     from lazycog._reader import Source
     from lazycog._write import Raster
@@ -146,14 +147,14 @@ def draw(raster: Raster, dst: str | os.PathLike[str], look: Look) -> Path:
     SinkError
         The picture cannot be written.
     """
+    driver = _driver(os.fspath(dst), look)
     path = Path(dst)
-    driver = _driver(path, look)
     if not path.parent.is_dir():
         raise SinkError(f"{path}: its folder does not exist")
     indexes = _indexes(raster.description, look.bands)
     height, width = raster.size
     pixels, mask = _smaller(raster.pixels, look.size)
-    coarse = Coarse.fitting(*map(int, pixels.shape[1:]), look.size)
+    coarse = Coarse.fitting(int(pixels.shape[1]), int(pixels.shape[2]), look.size)
     means, valid = shrink(
         pixels[indexes], coarse, nodata=raster.description.nodata, mask=mask
     )
@@ -163,7 +164,7 @@ def draw(raster: Raster, dst: str | os.PathLike[str], look: Look) -> Path:
     )
     _write(
         path,
-        *_composed(picture, valid.any(axis=0), driver, look),
+        *_composed(picture, np.any(valid, axis=0, keepdims=True)[0], driver, look),
         driver=driver,
         place=_place(raster.description, transform),
         quality=look.quality,
@@ -174,20 +175,18 @@ def draw(raster: Raster, dst: str | os.PathLike[str], look: Look) -> Path:
 # --- what is asked for --------------------------------------------------------------
 
 
-def _driver(path: Path, look: Look) -> str:
-    driver = DRIVERS.get(path.suffix.lower())
-    if driver is None or "://" in str(path):
+def _driver(name: str, look: Look) -> str:
+    driver = DRIVERS.get(Path(name).suffix.lower())
+    if driver is None or "://" in name:
         raise OptionError(
-            f"{path}: a picture is a local file that ends in {', '.join(DRIVERS)}"
+            f"{name}: a picture is a local file that ends in {', '.join(DRIVERS)}"
         )
     if look.quality is not None and driver == "PNG":
         raise OptionError(f"quality={look.quality}: a PNG has no quality; leave it out")
     return driver
 
 
-def _indexes(
-    description: Description, bands: Sequence[int | str] | None
-) -> list[int]:
+def _indexes(description: Description, bands: Sequence[int | str] | None) -> list[int]:
     """Turn 1-based numbers and names into indexes."""
     count = description.count
     if bands is None:
@@ -256,7 +255,10 @@ def shrink(
     """
     count = int(pixels.shape[0])
     reduce = functools.partial(
-        _reduced, coarse=coarse, nodata=nodata, mask=None if mask is None else mask.pixels
+        _reduced,
+        coarse=coarse,
+        nodata=nodata,
+        mask=None if mask is None else mask.pixels,
     )
     if not isinstance(pixels, dask.array.Array):
         pieces = [reduce(np.asarray(pixels), (0, 0, 0))]
@@ -291,7 +293,7 @@ def _reduced(
     *,
     coarse: Coarse,
     nodata: float | None,
-    mask: _reader.Pixels | None,
+    mask: Pixels | None,
 ) -> Piece:
     read = None
     if mask is not None:
@@ -377,7 +379,7 @@ def _place(description: Description, transform: Affine) -> dict[str, Any]:
     return place
 
 
-def _write(  # noqa: PLR0913 - pixels and what they mean
+def _write(
     path: Path,
     bands: NDArray[np.uint8],
     kinds: Sequence[ColorInterp],
@@ -411,9 +413,7 @@ def _write(  # noqa: PLR0913 - pixels and what they mean
     except RasterioError as error:
         raise SinkError(f"{path}: GDAL cannot write it: {error}") from error
     except OSError as error:
-        raise SinkError(
-            error.errno, error.strerror or str(error), str(path)
-        ) from error
+        raise SinkError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def _move(made: Path, path: Path) -> None:

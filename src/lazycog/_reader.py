@@ -1,4 +1,4 @@
-"""Read a Cloud-Optimized GeoTIFF back: lazily as xarray, or a window in an event loop."""
+"""Read a Cloud-Optimized GeoTIFF back: lazily as xarray, or a window in a loop."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Chunks = (
-        int | str | bool | tuple[Any, ...] | list[Any] | Mapping[Any, Any] | None
-    )
+    Chunks = int | str | bool | tuple[Any, ...] | list[Any] | Mapping[Any, Any] | None
 
 DIMS = ("band", "y", "x")
 NAME_PREFIX = "open-cog-"
@@ -112,7 +110,7 @@ def open_cog(
     return with_pixels(array, source, chunks, name=os.fspath(src))
 
 
-async def read_window(  # noqa: PLR0913 - a file, a window of it, and how to reach it
+async def read_window(
     src: str | os.PathLike[str],
     rows: tuple[int, int],
     cols: tuple[int, int],
@@ -289,7 +287,7 @@ def describe(location: Location, version: Version, level: int) -> Source:
     ifd, by_tiles = None, False
     if tiff is not None:
         ifd = _fetch.find_image(tiff, index, sizes[index], tile)
-    if ifd is not None:
+    if tiff is not None and ifd is not None:
         header = tiff.ifd(ifd)
         by_tiles = header.samples_per_pixel == count and _fetch.is_safe(header, dtype)
     pixels = Pixels(
@@ -396,9 +394,7 @@ def _source_name(source: Source, name: str) -> str:
     return name if not location.by_gdal or "://" in name else os.fspath(name)
 
 
-def lazy_pixels(
-    source: Source, chunks: Chunks, dims: tuple[str, ...] = DIMS
-) -> Any:  # noqa: ANN401 - dask is untyped
+def lazy_pixels(source: Source, chunks: Chunks, dims: tuple[str, ...] = DIMS) -> Any:  # noqa: ANN401 - dask is untyped
     """Make a Dask array of a level: one task per chunk.
 
     Parameters

@@ -183,7 +183,10 @@ FILES = {
         ),
         TILES,
     ),
-    "lzma": (lambda path: gtiff(path, noise(2, 90, 120), **TILED, compress="lzma"), TILES),
+    "lzma": (
+        lambda path: gtiff(path, noise(2, 90, 120), **TILED, compress="lzma"),
+        TILES,
+    ),
     "packbits": (
         lambda path: gtiff(path, noise(2, 90, 120), **TILED, compress="packbits"),
         GDAL,
@@ -212,7 +215,10 @@ FILES = {
         ),
         TILES,
     ),
-    "signed bytes": (lambda path: gtiff(path, noise(1, 90, 120, "int8"), **TILED), TILES),
+    "signed bytes": (
+        lambda path: gtiff(path, noise(1, 90, 120, "int8"), **TILED),
+        TILES,
+    ),
     "64 bits": (
         lambda path: gtiff(
             path, noise(1, 90, 120, "int64"), **TILED, nodata=-(2**53), predictor=2,
@@ -220,7 +226,10 @@ FILES = {
         ),
         TILES,
     ),
-    "complex": (lambda path: gtiff(path, noise(2, 90, 120, "complex64"), **TILED), GDAL),
+    "complex": (
+        lambda path: gtiff(path, noise(2, 90, 120, "complex64"), **TILED),
+        GDAL,
+    ),
     "one bit": (
         lambda path: gtiff(
             path, (noise(1, 90, 120, "uint8") > 100).astype("uint8"), **TILED, nbits=1
@@ -350,7 +359,7 @@ def test_real_files_are_as_rioxarray_opens_them(name):
     assert actual.encoding == expected.encoding
 
 
-# --- levels and chunks ----------------------------------------------------------------
+# --- levels and chunks --------------------------------------------------------------
 
 
 def test_negative_levels_count_from_the_smallest(folder):
@@ -435,10 +444,10 @@ def _outer(pixels, key):
     return pixels
 
 
-# --- the graph --------------------------------------------------------------------------
+# --- the graph ----------------------------------------------------------------------
 
 
-def test_one_task_per_chunk_and_nothing_heavy_in_it(folder, server):
+def test_one_task_per_chunk_and_nothing_heavy_in_it(server):
     array = lazycog.open_cog(
         server.url("own.tif"),
         chunks=(3, 64, 64),
@@ -515,7 +524,7 @@ def test_process_ends_cleanly_right_after_a_read(server):
         assert (result.returncode, result.stderr) == (0, b"")
 
 
-# --- requests ---------------------------------------------------------------------------
+# --- requests -----------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -583,7 +592,7 @@ def test_windows_overlap_in_time(folder):
 
 
 def test_headers_are_sent(folder):
-    with serving(folder, token="Bearer me") as server:
+    with serving(folder, authorization="Bearer me") as server:
         url = server.url("own.tif")
         headers = {"headers": {"Authorization": "Bearer me"}}
 
@@ -595,8 +604,8 @@ def test_headers_are_sent(folder):
 
 
 def test_url_with_a_query_is_read_too(folder, server):
-    """As signed URLs have one. In another process: GDAL opens URLs while no other thread
-    of Python can run, not even that of the server."""
+    """As signed URLs have one. In another process: while GDAL opens a URL, no other
+    thread of Python can run, not even that of the server."""
     code = "import sys, lazycog; print(int(lazycog.open_cog(sys.argv[1]).sum()))"
 
     result = subprocess.run(
@@ -610,7 +619,7 @@ def test_url_with_a_query_is_read_too(folder, server):
     assert int(result.stdout) == by_rioxarray(folder / "own.tif").values.sum()
 
 
-# --- what cannot be read ----------------------------------------------------------------
+# --- what cannot be read ------------------------------------------------------------
 
 
 def test_missing_files_are_named(tmp_path, server):
@@ -678,11 +687,13 @@ def test_band_that_is_not_there_is_an_error(folder, bands):
         )
 
 
-# --- from COG to COG --------------------------------------------------------------------
+# --- from COG to COG ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("remote", [False, True], ids=["local", "remote"])
-def test_cog_to_cog_reads_each_chunk_once(folder, server, tmp_path, monkeypatch, remote):
+def test_cog_to_cog_reads_each_chunk_once(
+    folder, server, tmp_path, monkeypatch, remote
+):
     """And gives the same pixels in every level."""
     seen = []
     read = _fetch.read
