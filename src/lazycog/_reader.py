@@ -125,8 +125,10 @@ async def read_window(
     ----------
     src : path or URL
         As in :func:`open_cog`.
-    rows, cols : (start, stop)
+    rows : (start, stop)
         The window in pixels of that level, inside of it.
+    cols : (start, stop)
+        The same across.
     level : int
         As in :func:`open_cog`.
     bands : sequence of int, optional

@@ -513,7 +513,7 @@ def test_process_ends_cleanly_right_after_a_read(server):
         "import sys, asyncio, lazycog\n"
         "asyncio.run(lazycog.read_window(sys.argv[1], (0, 9), (0, 9)))"
     )
-    for _ in range(3):
+    for _ in range(2):
         result = subprocess.run(
             [sys.executable, "-c", code, server.url("own.tif")],
             stdin=subprocess.DEVNULL,

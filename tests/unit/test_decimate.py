@@ -31,7 +31,7 @@ def reference(pixels, coarse, valid):
     ), counts > 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     height=st.integers(1, 70),
     width=st.integers(1, 70),
