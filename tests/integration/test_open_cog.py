@@ -591,6 +591,38 @@ def test_windows_overlap_in_time(folder):
         assert asyncio.run(read()) < 10 * 0.1
 
 
+def test_a_slow_network_costs_less_than_with_rioxarray(large):
+    """A full scan over 50 ms per request: fewer requests, less time."""
+    code = """
+import sys, time, lazycog, rioxarray
+begin = time.perf_counter()
+chunks = {"band": 3, "y": 512, "x": 2048}
+if sys.argv[1] == "lazycog":
+    array = lazycog.open_cog(sys.argv[2], chunks=chunks)
+else:
+    array = rioxarray.open_rasterio(sys.argv[2], chunks=chunks, lock=False)
+print(int(array.data.sum().compute()), time.perf_counter() - begin)
+"""
+    found = {}
+    with serving(large.folder, latency=0.05) as server:
+        for reader in ("rioxarray", "lazycog"):
+            server.reset()
+            result = subprocess.run(
+                [sys.executable, "-c", code, reader, server.url("large.tif")],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=60,
+                check=True,
+            )
+            total, seconds = result.stdout.split()
+            found[reader] = int(total), float(seconds), len(server.requests)
+
+    total, seconds, requests = found["lazycog"]
+    assert total == found["rioxarray"][0]
+    assert seconds < found["rioxarray"][1]
+    assert requests < found["rioxarray"][2]
+
+
 def test_headers_are_sent(folder):
     with serving(folder, authorization="Bearer me") as server:
         url = server.url("own.tif")
