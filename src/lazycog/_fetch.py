@@ -299,8 +299,12 @@ async def read_async(
 
     Parameters
     ----------
-    pixels, bands, rows, cols
-        As in :func:`read`.
+    pixels : Pixels
+        Which level of which file.
+    bands : sequence of int
+        From 0.
+    rows, cols : (start, stop)
+        The window, inside the level.
 
     Returns
     -------

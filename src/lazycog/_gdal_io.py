@@ -280,7 +280,8 @@ class _Dataset:
         name, keywords = gdal_arguments(location, version, level)
         self.opener: Opener | None = keywords.get("opener")
         self._context = contextvars.Context()
-        with warnings.catch_warnings():
+        # the filters of warnings are those of all threads
+        with _opening, warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             self._dataset = self._context.run(rasterio.open, name, **keywords)
         _open_datasets.add(self)
@@ -307,6 +308,7 @@ class _Dataset:
             self.close()
 
 
+_opening = threading.Lock()
 _local = threading.local()
 _open_datasets: weakref.WeakSet[_Dataset] = weakref.WeakSet()
 

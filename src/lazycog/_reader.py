@@ -348,6 +348,9 @@ def _header(location: Location, version: Version, level: int) -> xr.DataArray:
     """Let rioxarray describe a level; no pixel is read."""
     name, keywords = gdal_arguments(location, version, level)
     with warnings.catch_warnings():
+        # what it warns of stands in the result: no place, or scales per band
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        warnings.filterwarnings("ignore", message="(Scales|Offsets) differ")
         # rioxarray multiplies transforms with an operator that affine 3 retires
         warnings.simplefilter("ignore", PendingDeprecationWarning)
         opened = rioxarray.open_rasterio(
