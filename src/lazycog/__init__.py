@@ -3,9 +3,10 @@
 Importing registers the accessors ``DataArray.geo`` and ``Dataset.geo``.
 """
 
-from lazycog._accessor import plan, to_cog, to_cogs, to_tiled_geotiff
+from lazycog._accessor import plan, quicklook, to_cog, to_cogs, to_tiled_geotiff
 from lazycog._options import CogOptions
 from lazycog._plan import CogPlan
+from lazycog._reader import open_cog, read_window
 from lazycog._report import Report
 from lazycog._result import CogResult
 from lazycog._validate import validate
@@ -39,7 +40,10 @@ __all__ = [
     "SinkError",
     "SourceChangedError",
     "TileEncodeError",
+    "open_cog",
     "plan",
+    "quicklook",
+    "read_window",
     "to_cog",
     "to_cogs",
     "to_tiled_geotiff",

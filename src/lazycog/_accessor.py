@@ -16,7 +16,7 @@ import rioxarray  # noqa: F401 - registers .rio
 import xarray as xr
 from rioxarray.exceptions import RioXarrayError
 
-from lazycog import _tiling, _write, _write_many
+from lazycog import _quicklook, _reader, _tiling, _write, _write_many
 from lazycog._content import check_band_nodata, check_facts, text, with_options
 from lazycog._encoding import stored_dtype
 from lazycog._georef import IDENTITY, BandInfo, Description, GroundControlPoint
@@ -27,7 +27,8 @@ from lazycog.errors import InputError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
-    from typing import Unpack
+    from pathlib import Path
+    from typing import Literal, Unpack
 
     from affine import Affine
 
@@ -294,6 +295,89 @@ def plan(raster: xr.DataArray | xr.Dataset, **options: Unpack[OptionDict]) -> Co
     """
     chosen = CogOptions.from_mapping(options)
     return _write.plan(as_raster(raster, chosen), chosen)
+
+
+def quicklook(  # noqa: PLR0913 - all but two by name
+    raster: xr.DataArray | xr.Dataset | str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    *,
+    bands: Sequence[int | str] | None = None,
+    stretch: Literal["percentile", "minmax"] | None = "percentile",
+    percentiles: tuple[float, float] = (2.0, 98.0),
+    size: int = 1024,
+    background: tuple[int, int, int] | None = None,
+    quality: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Path:
+    """Draw a small 8-bit picture of a raster of any size, georeferenced.
+
+    Parameters
+    ----------
+    raster : DataArray, Dataset, path or URL
+        As in :func:`to_cog`, or a GeoTIFF. Of a GeoTIFF, also of one opened by
+        :func:`open_cog`, the smallest overview that suffices is read; every chunk of
+        another raster is read once.
+    dst : path
+        Ends in .png, .jpg, .webp or .jp2. CRS and transform stand in the side file
+        .aux.xml, those of a .jp2 inside.
+    bands : sequence of int or str, optional
+        One for grey, three for colour: 1-based numbers or names. By default the first
+        three of 3 or 4 bands, else the first.
+    stretch : "percentile", "minmax" or None
+        What becomes black and white in each band of the small picture. None takes
+        values as they are, cut off below 0 and above 255.
+    percentiles : (low, high)
+        For the stretch of that name.
+    size : int
+        Longest side in pixels; a smaller raster keeps its size.
+    background : (red, green, blue), optional
+        Colour of missing pixels. By default they are transparent, in a JPEG white.
+    quality : int, optional
+        1-100 for JPEG and WebP (75 by default) and JPEG 2000 (lossless by default).
+    storage_options : mapping, optional
+        For a URL, as in :func:`open_cog`.
+
+    Returns
+    -------
+    Path
+        The picture; an older one is replaced when it is complete.
+
+    Raises
+    ------
+    InputError
+        The raster cannot be read, or has no such band.
+    OptionError
+        An option has a value outside its rule, or the format is unknown.
+    SinkError
+        The picture cannot be written.
+
+    Notes
+    -----
+    A pixel of the picture is the mean of the valid source pixels that fall into it;
+    NaN, infinity, nodata and pixels masked in the file are not valid. Of complex pixels
+    the magnitude is shown.
+
+    Examples
+    --------
+    >>> import numpy as np, pathlib, tempfile, xarray as xr
+    >>> raster = xr.DataArray(np.eye(600, dtype="uint8"), dims=("y", "x"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     quicklook(raster, pathlib.Path(folder) / "eye.png", size=100).name
+    'eye.png'
+    """
+    look = _quicklook.Look(
+        bands=None if bands is None else tuple(bands),
+        stretch=stretch,
+        percentiles=percentiles,
+        size=size,
+        background=background,
+        quality=quality,
+    )
+    if isinstance(raster, str | os.PathLike):
+        raster = _reader.open_cog(raster, storage_options=storage_options)
+    elif storage_options is not None:
+        raise OptionError("storage_options are for a URL; this raster is open already")
+    return _quicklook.draw(as_raster(raster, CogOptions()), dst, look)
 
 
 def as_raster(raster: xr.DataArray | xr.Dataset, options: CogOptions) -> Raster:
@@ -754,6 +838,29 @@ class _Geo:
     def plan(self, **options: Unpack[OptionDict]) -> CogPlan:
         """Plan the write; see :func:`lazycog.plan`."""
         return plan(self._obj, **options)
+
+    def quicklook(
+        self,
+        dst: str | os.PathLike[str],
+        *,
+        bands: Sequence[int | str] | None = None,
+        stretch: Literal["percentile", "minmax"] | None = "percentile",
+        percentiles: tuple[float, float] = (2.0, 98.0),
+        size: int = 1024,
+        background: tuple[int, int, int] | None = None,
+        quality: int | None = None,
+    ) -> Path:
+        """Draw a small picture; see :func:`lazycog.quicklook`."""
+        return quicklook(
+            self._obj,
+            dst,
+            bands=bands,
+            stretch=stretch,
+            percentiles=percentiles,
+            size=size,
+            background=background,
+            quality=quality,
+        )
 
 
 @xr.register_dataarray_accessor("geo")

@@ -1,4 +1,4 @@
-"""The command line: lazycog convert, plan, info, validate and demo.
+"""The command line: lazycog convert, plan, info, validate, quicklook and demo.
 
 Exit codes: 0 done, 1 the job failed or the file is not valid, 2 the call is wrong,
 130 interrupted.
@@ -41,6 +41,8 @@ EXIT_INTERRUPTED = 130
 """128 and the number of SIGINT, as shells count."""
 PIPE_WIDTH = 120
 """Width of tables that do not go to a terminal."""
+GEOTIFF_SUFFIXES = frozenset({".tif", ".tiff", ".gtiff"})
+"""What a picture is drawn of without opening the full resolution."""
 WRONG_DESTINATION = frozenset(
     {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EACCES}
 )
@@ -264,6 +266,65 @@ def validate(ctx: click.Context, file: str, *, full: bool, as_json: bool) -> Non
 
 
 @cli.command()
+@click.argument("src")
+@click.argument("dst", type=click.Path())
+@source_options
+@click.option(
+    "--stretch",
+    type=click.Choice(["percentile", "minmax", "none"]),
+    default="percentile",
+    show_default=True,
+    help="What becomes black and white.",
+)
+@click.option(
+    "--percentiles",
+    type=(float, float),
+    default=(2.0, 98.0),
+    show_default=True,
+    help="Low and high percentile, for that stretch.",
+)
+@click.option(
+    "--size", type=int, default=1024, show_default=True, help="Longest side in pixels."
+)
+@click.option(
+    "--background",
+    type=(int, int, int),
+    default=None,
+    help="Red, green and blue of missing pixels; default: transparent.",
+)
+@click.option(
+    "--quality", type=int, default=None, help="1-100 for JPEG, WebP and JPEG 2000."
+)
+@resource_options
+@traceback_option
+@click.pass_obj
+def quicklook(session: Session, /, **parameters: Any) -> None:  # noqa: ANN401 - one per flag
+    """Draw a small picture of SRC: PNG, JPEG, WebP or JPEG 2000.
+
+    SRC is as for convert. The smallest overview of a GeoTIFF that suffices is read,
+    else every chunk once. DST ends in .png, .jpg, .webp or .jp2.
+    """
+    from lazycog import _accessor  # noqa: PLC0415 - xarray takes long to load
+
+    names = ("percentiles", "size", "background", "quality")
+    options = {name: parameters[name] for name in names}
+    options["bands"] = [
+        band for text in parameters["bands"] for band in _names(text)
+    ] or None
+    stretch = parameters["stretch"]
+    _refuse_same_file(parameters["src"], parameters["dst"])
+    with _cluster.computing(_resources(parameters), quiet=not session.traceback):
+        raster = _picture_source(parameters)
+        made = _accessor.quicklook(
+            raster,
+            parameters["dst"],
+            stretch=None if stretch == "none" else stretch,
+            **options,
+        )
+    click.echo(str(made))
+
+
+@cli.command()
 @click.argument("folder", type=click.Path(file_okay=False), default="lazycog-demo")
 @click.option(
     "--size",
@@ -356,6 +417,17 @@ def _source(parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - either kind of
         group=parameters["group"],
         storage_options=dict(parameters["source_option"]) or None,
     )
+
+
+def _picture_source(parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - either kind of xarray
+    """Open a GeoTIFF with its overviews, anything else as for a conversion."""
+    from lazycog import _reader  # noqa: PLC0415 - xarray takes long to load
+
+    geotiff = Path(parameters["src"]).suffix.lower() in GEOTIFF_SUFFIXES
+    if not geotiff or parameters["variable"] or parameters["group"]:
+        return _source({**parameters, "bands": ()})
+    options = dict(parameters["source_option"]) or None
+    return _reader.open_cog(parameters["src"], storage_options=options)
 
 
 def _names(text: str) -> Sequence[str]:

@@ -34,7 +34,10 @@ NAMES = [
     "SinkError",
     "SourceChangedError",
     "TileEncodeError",
+    "open_cog",
     "plan",
+    "quicklook",
+    "read_window",
     "to_cog",
     "validate",
 ]
@@ -49,7 +52,14 @@ TOP_LEVEL = {
 }
 LEFT_BEHIND = {"build", "dist", "lazycog-demo"}
 """What building and the README's commands may leave in a clone."""
-FUNCTIONS = [lazycog.to_cog, lazycog.plan, lazycog.validate]
+FUNCTIONS = [
+    lazycog.to_cog,
+    lazycog.plan,
+    lazycog.validate,
+    lazycog.open_cog,
+    lazycog.quicklook,
+    lazycog.read_window,
+]
 CLASSES = [
     each
     for each in map(lazycog.__dict__.get, lazycog.__all__)

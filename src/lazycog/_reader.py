@@ -1,0 +1,499 @@
+"""Read a Cloud-Optimized GeoTIFF back: lazily as xarray, or a window in a loop."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dask.array
+import numpy as np
+import rasterio
+import rioxarray
+import xarray as xr
+from dask.array.core import normalize_chunks
+from dask.base import tokenize
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from lazycog import _fetch
+from lazycog._fetch import Pixels
+from lazycog._gdal_io import Version, current_version, gdal_arguments
+from lazycog._location import Location, locate
+from lazycog.errors import InputError, OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Chunks = int | str | bool | tuple[Any, ...] | list[Any] | Mapping[Any, Any] | None
+
+DIMS = ("band", "y", "x")
+NAME_PREFIX = "open-cog-"
+"""Dask names of arrays as :func:`open_cog` gives them."""
+KEPT = 256
+"""Sources and descriptions that a process remembers."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A level that was opened, and how many there are."""
+
+    pixels: Pixels
+    sizes: tuple[tuple[int, int], ...]
+    """Height and width of every level, full resolution first."""
+    masked: bool
+    """GDAL knows of a mask or an alpha band."""
+
+
+def open_cog(
+    src: str | os.PathLike[str],
+    level: int = 0,
+    chunks: Chunks = "auto",
+    storage_options: Mapping[str, Any] | None = None,
+) -> xr.DataArray:
+    """Open a level of a GeoTIFF lazily, as rioxarray describes it.
+
+    Parameters
+    ----------
+    src : path or URL
+        A GeoTIFF on a file system, or under http(s)://, s3://, gs:// or az://.
+    level : int
+        0 is the full resolution, 1 the first overview; -1 is the smallest one.
+    chunks : "auto", int, tuple, mapping or None
+        Size of Dask's chunks along (band, y, x) or by dim. "auto" takes whole tiles up
+        to Dask's ``array.chunk-size``; None is a single chunk.
+    storage_options : mapping, optional
+        For URLs, under the names of s3fs, gcsfs, adlfs and fsspec's HTTP file system.
+        One that has no counterpart in obstore is an error.
+
+    Returns
+    -------
+    DataArray
+        Dims (band, y, x). Coordinates, attributes and encoding are those of
+        ``rioxarray.open_rasterio``; stored values are kept as they are.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it is not a GeoTIFF with one raster.
+    OptionError
+        The file has no such level, or ``chunks`` or ``storage_options`` are illegal.
+    MissingExtraError
+        async-geotiff or obstore is not installed.
+
+    Notes
+    -----
+    Tiles are read asynchronously, many at a time, by async-geotiff's engine. What it
+    would decode differently from GDAL (see README "Read back") is read by GDAL; the
+    pixels are the same. Side files (.aux.xml, .ovr) of remote files are not looked for.
+    A task refuses a file that has changed since it was opened.
+
+    Examples
+    --------
+    >>> import numpy as np, pathlib, tempfile, xarray as xr
+    >>> import lazycog
+    >>> raster = xr.DataArray(np.eye(600, dtype="uint8"), dims=("y", "x"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "eye.tif"
+    ...     result = lazycog.to_cog(raster, path, progress=False)
+    ...     open_cog(path, level=-1).shape
+    (1, 300, 300)
+    """
+    location = locate(src, storage_options)
+    version = current_version(location)
+    source = describe(location, version, level)
+    array = _header(location, version, source.pixels.level)
+    return with_pixels(array, source, chunks, name=os.fspath(src))
+
+
+async def read_window(
+    src: str | os.PathLike[str],
+    rows: tuple[int, int],
+    cols: tuple[int, int],
+    *,
+    level: int = 0,
+    bands: Sequence[int] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> NDArray[Any]:
+    """Read a window of a level inside an event loop, as a web server does.
+
+    Parameters
+    ----------
+    src : path or URL
+        As in :func:`open_cog`.
+    rows : (start, stop)
+        The window in pixels of that level, inside of it.
+    cols : (start, stop)
+        The same across.
+    level : int
+        As in :func:`open_cog`.
+    bands : sequence of int, optional
+        1-based band numbers, in this order; all by default.
+    storage_options : mapping, optional
+        As in :func:`open_cog`.
+
+    Returns
+    -------
+    ndarray, shape (band, height, width)
+        Stored values.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or has no such band.
+    OptionError
+        The window or level is outside of the file, or an option is illegal.
+    MissingExtraError
+        async-geotiff or obstore is not installed.
+
+    Notes
+    -----
+    A process keeps the headers of the files that it has read, so that a window costs
+    the requests for its tiles alone. It looks at local files again, not at remote ones:
+    those must not be replaced meanwhile.
+
+    Examples
+    --------
+    >>> import asyncio, numpy as np, pathlib, tempfile, xarray as xr
+    >>> import lazycog
+    >>> raster = xr.DataArray(np.eye(600, dtype="uint8"), dims=("y", "x"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "eye.tif"
+    ...     result = lazycog.to_cog(raster, path, progress=False)
+    ...     asyncio.run(read_window(path, (10, 12), (10, 13))).tolist()
+    [[[1, 0, 0], [0, 1, 0]]]
+    """
+    location = locate(src, storage_options)
+    source = _known(location, level)
+    if source is None:
+        source = await asyncio.to_thread(_described_now, location, level)
+    pixels = source.pixels
+    for name, (start, stop), size in zip(
+        ("rows", "cols"), (rows, cols), pixels.shape[1:], strict=True
+    ):
+        if not 0 <= start < stop <= size:
+            raise OptionError(
+                f"{name}=({start}, {stop}) is no window of level {pixels.level} of "
+                f"{location}: 0 <= start < stop <= {size} must hold"
+            )
+    wanted = _band_indexes(bands, pixels.shape[0])
+    return await _fetch.read_async(pixels, wanted, rows, cols)
+
+
+def _band_indexes(bands: Sequence[int] | None, count: int) -> list[int]:
+    if bands is None:
+        return list(range(count))
+    wrong = [band for band in bands if not 1 <= band <= count]
+    if wrong or not bands:
+        raise InputError(
+            f"bands={list(bands)}: name at least one; they are numbered 1 to {count}"
+        )
+    return [band - 1 for band in bands]
+
+
+# --- what is in a file --------------------------------------------------------------
+
+_described: dict[tuple[Location, int], Source] = {}
+_sources: dict[str, Source] = {}
+"""Dask name of an opened array -> what it reads."""
+
+
+def _known(location: Location, level: int) -> Source | None:
+    """Describe a level from memory, where its file is the same."""
+    known = _described.get((location, level))
+    if known is None or not location.by_gdal:
+        return known
+    return known if current_version(location) == known.pixels.version else None
+
+
+def _described_now(location: Location, level: int) -> Source:
+    """Describe a level, and remember it."""
+    source = describe(location, current_version(location), level)
+    _remember(_described, (location, level), source)
+    return source
+
+
+def _remember(memory: dict[Any, Source], key: object, source: Source) -> None:
+    while len(memory) >= KEPT:
+        memory.pop(next(iter(memory)), None)
+    memory[key] = source
+
+
+def source_of(array: Any) -> Source | None:  # noqa: ANN401 - Dask's, or any other
+    """Tell what a Dask array reads, if it is one that :func:`open_cog` made.
+
+    Parameters
+    ----------
+    array : object
+        Anything; whatever was done to an array since gave it another name.
+
+    Returns
+    -------
+    Source or None
+        None where it is not known.
+    """
+    name = getattr(array, "name", None)
+    return _sources.get(name) if isinstance(name, str) else None
+
+
+def describe(location: Location, version: Version, level: int) -> Source:
+    """Read the headers of a file, and choose the reader of a level.
+
+    Parameters
+    ----------
+    location : Location
+        Where the file is.
+    version : Version
+        What is there.
+    level : int
+        0 is the full resolution, negative counts from the smallest.
+
+    Returns
+    -------
+    Source
+        What to read.
+
+    Raises
+    ------
+    InputError
+        It is not a GeoTIFF with one raster.
+    OptionError
+        There is no such level.
+    """
+    # local files are GDAL's; remote headers come while GDAL reads what it needs
+    headers = None if location.by_gdal else _fetch.start_headers(location, version)
+    name, keywords = gdal_arguments(location, version, 0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(name, **keywords) as dataset:
+                _check_kind(location, dataset)
+                factors = len(dataset.overviews(1))
+                index = _level_index(location, level, factors + 1)
+                sizes = [dataset.shape]
+                facts = _facts(dataset)
+            for overview in range(factors):
+                with rasterio.open(
+                    name, **keywords, overview_level=overview
+                ) as dataset:
+                    sizes.append(dataset.shape)
+                    facts = _facts(dataset) if overview == index - 1 else facts
+    except RasterioError as error:
+        raise InputError(f"{location}: GDAL cannot open it: {error}") from error
+    dtype, tile, count, together, masked = facts
+    tiff = None if headers is None else headers.result()
+    ifd, by_tiles = None, False
+    if tiff is not None:
+        ifd = _fetch.find_image(tiff, index, sizes[index], tile)
+    if tiff is not None and ifd is not None:
+        header = tiff.ifd(ifd)
+        by_tiles = header.samples_per_pixel == count and _fetch.is_safe(header, dtype)
+    pixels = Pixels(
+        location,
+        version,
+        level=index,
+        shape=(count, *sizes[index]),
+        dtype=dtype,
+        tile=tile,
+        together=together,
+        ifd=ifd,
+        by_tiles=by_tiles,
+    )
+    return Source(pixels, tuple(sizes), masked)
+
+
+def _facts(dataset: Any) -> tuple[np.dtype[Any], tuple[int, int], int, bool, bool]:  # noqa: ANN401
+    """Give dtype, tile, band count, whether bands share a tile, and have a mask."""
+    name = dataset.dtypes[0]
+    # rasterio has a name of its own for complex integers
+    dtype = np.dtype("complex64" if name == "complex_int16" else name)
+    flags = {flag.name for each in dataset.mask_flag_enums for flag in each}
+    masked = bool(flags & {"per_dataset", "alpha"})
+    together = dataset.count == 1 or (
+        dataset.interleaving is not None and dataset.interleaving.name == "pixel"
+    )
+    return dtype, tuple(dataset.block_shapes[0]), dataset.count, together, masked
+
+
+def _check_kind(location: Location, dataset: Any) -> None:  # noqa: ANN401 - rasterio's
+    if dataset.driver not in {"GTiff", "COG"}:
+        raise InputError(
+            f"{location} is {dataset.driver}, not a GeoTIFF; open it with "
+            "rioxarray.open_rasterio()"
+        )
+    if dataset.subdatasets or not dataset.count:
+        raise InputError(
+            f"{location} holds {len(dataset.subdatasets)} rasters; open one of them "
+            "with rioxarray.open_rasterio()"
+        )
+    if len(set(dataset.dtypes)) > 1:
+        raise InputError(f"{location} has bands of several dtypes: {dataset.dtypes}")
+
+
+def _level_index(location: Location, level: int, count: int) -> int:
+    if isinstance(level, bool) or not isinstance(level, int | np.integer):
+        raise OptionError(f"level={level!r} must be a whole number")
+    if not -count <= level < count:
+        raise OptionError(
+            f"level={level}: {location} has {count} level(s), 0 to {count - 1}"
+        )
+    return int(level) % count
+
+
+def _header(location: Location, version: Version, level: int) -> xr.DataArray:
+    """Let rioxarray describe a level; no pixel is read."""
+    name, keywords = gdal_arguments(location, version, level)
+    with warnings.catch_warnings():
+        # what it warns of stands in the result: no place, or scales per band
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        warnings.filterwarnings("ignore", message="(Scales|Offsets) differ")
+        # rioxarray multiplies transforms with an operator that affine 3 retires
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        opened = rioxarray.open_rasterio(
+            name, lock=False, cache=False, mask_and_scale=False, **keywords
+        )
+    if not isinstance(opened, xr.DataArray):
+        raise InputError(f"{location} holds several rasters; rioxarray can open them")
+    opened.close()
+    return opened
+
+
+# --- a lazy array -------------------------------------------------------------------
+
+
+def with_pixels(
+    header: xr.DataArray, source: Source, chunks: Chunks, *, name: str
+) -> xr.DataArray:
+    """Put a lazy array into a description.
+
+    Parameters
+    ----------
+    header : DataArray
+        What rioxarray says about the level.
+    source : Source
+        What to read.
+    chunks : "auto", int, tuple, mapping or None
+        As in :func:`open_cog`.
+    name : str
+        Path or URL as it was given.
+
+    Returns
+    -------
+    DataArray
+        A new one.
+    """
+    pixels = lazy_pixels(source, chunks, tuple(map(str, header.dims)))
+    array = header.copy(data=pixels)
+    encoding = {**header.encoding, "source": _source_name(source, name)}
+    encoding.pop("preferred_chunks", None)
+    array.encoding = encoding
+    return array
+
+
+def _source_name(source: Source, name: str) -> str:
+    location = source.pixels.location
+    return name if not location.by_gdal or "://" in name else os.fspath(name)
+
+
+def lazy_pixels(source: Source, chunks: Chunks, dims: tuple[str, ...] = DIMS) -> Any:  # noqa: ANN401 - dask is untyped
+    """Make a Dask array of a level: one task per chunk.
+
+    Parameters
+    ----------
+    source : Source
+        What to read.
+    chunks : "auto", int, tuple, mapping or None
+        As in :func:`open_cog`.
+    dims : tuple of str
+        Names that a mapping may use.
+
+    Returns
+    -------
+    dask.array.Array
+        Of plain values alone.
+
+    Raises
+    ------
+    OptionError
+        The chunks do not go with the shape.
+    """
+    pixels = source.pixels
+    sizes = _chunks(pixels, chunks, dims)
+    # no storage options: a name must not tell a credential, not even as a hash
+    token = tokenize(
+        pixels.location.kind,
+        pixels.location.root,
+        pixels.location.path,
+        pixels.version,
+        pixels.level,
+        sizes,
+    )
+    array = dask.array.from_array(
+        pixels,
+        chunks=sizes,
+        name=NAME_PREFIX + token,
+        asarray=False,
+        fancy=False,
+        inline_array=True,
+        meta=np.empty((0, 0, 0), pixels.dtype),
+    )
+    _remember(_sources, array.name, source)
+    return array
+
+
+def _chunks(
+    pixels: Pixels, chunks: Chunks, dims: tuple[str, ...]
+) -> tuple[tuple[int, ...], ...]:
+    """Turn what the caller says about chunks into sizes."""
+    if chunks is None:
+        chunks = -1
+    if chunks is True or chunks == "auto":
+        return _auto_chunks(pixels)
+    if isinstance(chunks, dict):
+        unknown = sorted(map(str, set(chunks) - set(dims)))
+        if unknown:
+            raise OptionError(
+                f"chunks: no dim {', '.join(unknown)}; there are {', '.join(dims)}"
+            )
+        wanted: Iterable[Any] = [chunks.get(dim, -1) for dim in dims]
+    elif isinstance(chunks, list | tuple):
+        wanted = chunks
+    else:
+        wanted = [chunks] * len(dims)
+    previous = (pixels.shape[0] if pixels.together else 1, *pixels.tile)
+    try:
+        sizes: tuple[tuple[int, ...], ...] = normalize_chunks(
+            tuple(wanted),
+            shape=pixels.shape,
+            dtype=pixels.dtype,
+            previous_chunks=previous,
+        )
+    except (ValueError, TypeError, NotImplementedError, AttributeError) as error:
+        raise OptionError(
+            f"chunks={chunks!r} do not go with the shape {pixels.shape} (band, row, "
+            f"col): {error}"
+        ) from error
+    return sizes
+
+
+def _auto_chunks(pixels: Pixels) -> tuple[tuple[int, ...], ...]:
+    """Take squares of whole tiles, and all bands that are decoded with them."""
+    count, height, width = pixels.shape
+    together = pixels.together or (pixels.by_tiles and pixels.ifd is not None)
+    bands = count if together else 1
+    limit = dask.utils.parse_bytes(dask.config.get("array.chunk-size"))
+    tile_height, tile_width = pixels.tile
+    tiles = limit / (bands * pixels.dtype.itemsize * tile_height * tile_width)
+    across = -(-width // tile_width)
+    down = -(-height // tile_height)
+    cols = min(across, max(1, math.isqrt(int(tiles))))
+    rows = min(down, max(1, int(tiles // cols)))
+    if rows == down and rows * cols < tiles:  # a low raster: longer chunks
+        cols = min(across, max(1, int(tiles // rows)))
+    chunk = (bands, rows * tile_height, cols * tile_width)
+    sizes: tuple[tuple[int, ...], ...] = normalize_chunks(chunk, shape=pixels.shape)
+    return sizes
