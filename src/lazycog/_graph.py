@@ -540,7 +540,7 @@ def build(
     turns = Turns(
         plan.stages,
         together=max(array.chunks[0]) > plan.stages[0].band_group,
-        lookahead=worker_threads(),
+        lookahead=worker_threads() + plan.sent_behind(worker_threads()),
     )
     builder = GraphBuilder(plan, sink, turns, lock, token)
     start = builder.add(builder.key("begin"), begin, sink, plan.sections)

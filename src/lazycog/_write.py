@@ -47,12 +47,16 @@ class Raster:
 
 def plan(raster: Raster, options: CogOptions) -> CogPlan:
     """Take every decision about a write; compute nothing."""
-    chunks = getattr(raster.pixels, "chunks", None)
-    source_chunk = tuple(map(max, chunks)) if chunks else None
-    found = plan_cog(raster.description, raster.size, options, source_chunk)
+    found = _plan(raster, options)
     if any(getattr(options, name) for name in PART_OPTIONS):
         return found.with_parts(part_limits(options), options.part_size)
     return found
+
+
+def _plan(raster: Raster, options: CogOptions) -> CogPlan:
+    chunks = getattr(raster.pixels, "chunks", None)
+    source_chunk = tuple(map(max, chunks)) if chunks else None
+    return plan_cog(raster.description, raster.size, options, source_chunk)
 
 
 def write(
@@ -82,7 +86,7 @@ def write(
     """
     token = uuid.uuid4().hex[:12]
     sink = open_sink(destination, token, options, is_lazy=not compute)
-    the_plan = plan(raster, options)
+    the_plan = _plan(raster, options)
     if isinstance(sink, PartSink):
         the_plan = the_plan.with_parts(sink.limits, options.part_size)
     the_plan.entries()  # GDAL refuses a CRS or transform here, not at the commit
