@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -573,12 +574,13 @@ def _gate_source(
 ) -> None:
     """Let chunks of the source wait as the chunks do that use them first.
 
-    Otherwise idle threads read ahead, and raw pixels pile up.
+    Otherwise idle threads read ahead, and raw pixels pile up; and a lazy write would
+    read before it knows that its destination can be written.
     """
     for block, index in builder.first_use.items():
         gate = builder.gate(plan.stages[0], *index)
         task = source[name, *block]
-        if isinstance(task, Task) and gate[0].key != builder.key("begin"):
+        if isinstance(task, Task):
             after = Task(("cog-after", *block), after_task, TaskRef(task.key), *gate)
             source[task.key] = Task.fuse(task, after, key=task.key)
 
@@ -614,6 +616,39 @@ def _client() -> Any:  # noqa: ANN401 - distributed may not be installed
 
     client = getattr(get_scheduler(), "__self__", None)
     return client if hasattr(client, "scheduler_info") else None
+
+
+def workers_without(found: Callable[[], bool]) -> list[str]:
+    """Ask every worker of the cluster; give those that answer False.
+
+    Parameters
+    ----------
+    found : callable
+        Quick; runs on each worker.
+
+    Returns
+    -------
+    list of str
+        Addresses; empty where there is no cluster.
+    """
+    client = _client() or _client_of_task()
+    if client is None:
+        return []
+    answers = client.run(found, on_error="return")
+    return sorted(worker for worker, answer in answers.items() if answer is False)
+
+
+def _client_of_task() -> Any:  # noqa: ANN401 - distributed may not be installed
+    """Give a client of the cluster whose task this is, or None."""
+    if "distributed.worker" not in sys.modules:
+        return None
+    from distributed import get_client, get_worker  # noqa: PLC0415 - an extra
+
+    try:
+        get_worker()
+    except ValueError:  # distributed is loaded, but this thread is no worker
+        return None
+    return get_client()
 
 
 def compute(lazy: Delayed) -> Any:  # noqa: ANN401

@@ -156,6 +156,7 @@ def begin(sink: LocalSink | PartSink, sections: Sequence[tuple[int, int]]) -> St
     if isinstance(sink, PartSink):
         return Started(time.time(), sink.begin())
     sink.begin(sections)
+    sink.refuse_blind(_graph.workers_without(sink.is_seen))
     return Started(time.time())
 
 

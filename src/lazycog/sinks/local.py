@@ -33,6 +33,8 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NAME_START = 48
 """Characters of the destination's name in that of the temporary folder, which may then
 not exceed the 255 bytes of a file name."""
+NAMED_WORKERS = 3
+"""Workers that an error names."""
 ABORT_ATTEMPTS = 20
 """A task that still runs may park tiles while the folder is emptied; each task at most
 once, since a folder that is gone takes no file."""
@@ -155,6 +157,35 @@ class LocalSink:
             self.folder.mkdir(exist_ok=True)
             for section in sections:
                 self._section(section).touch()
+
+    def is_seen(self) -> bool:
+        """Whether this process sees the temporary folder that `begin` made."""
+        return self.folder.is_dir()
+
+    def refuse_blind(self, workers: Sequence[str]) -> None:
+        """Refuse to start where some workers would write to another file system.
+
+        Parameters
+        ----------
+        workers : sequence of str
+            Names of those that do not see the temporary folder.
+
+        Raises
+        ------
+        SinkError
+            There is one.
+        """
+        if workers:
+            listed = ", ".join(workers[:NAMED_WORKERS])
+            more = len(workers) - NAMED_WORKERS
+            raise SinkError(
+                errno.ENOENT,
+                f"these workers do not see the destination's folder: {listed}"
+                f"{f' and {more} more' if more > 0 else ''}. Write to a folder that is "
+                "mounted on all of them, or to an object store (s3://...), to which "
+                "each worker uploads by itself; no pixel was computed",
+                str(self.folder.parent),
+            )
 
     def write(
         self, section: tuple[int, int], pieces: Sequence[tuple[int, bytes | memoryview]]
