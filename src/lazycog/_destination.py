@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PART_OPTIONS = ("part_size", "min_part", "max_parts", "equal_parts")
 S3_SCHEMES = ("s3", "s3a")
+RESUMABLE_SCHEMES = S3_SCHEMES
 
 
 def is_url(destination: str | os.PathLike[str]) -> bool:
@@ -67,7 +68,7 @@ def given_sink(sink: PartSink, options: CogOptions) -> PartSink:
     OptionError
         An option of the destination is set beside it.
     """
-    for name in ("storage_options", "lock", "min_part", "max_parts", "equal_parts"):
+    for name in ("resume", "storage_options", "lock", "min_part", "max_parts", "equal_parts"):
         if getattr(options, name):
             raise OptionError(
                 f"{name}= cannot work with a sink as the destination; give it to the "
@@ -105,12 +106,16 @@ def store_sink(url: str, token: str, options: CogOptions, *, is_lazy: bool) -> P
     OptionError
         There is no sink for the scheme, or an option does not fit a store.
     """
+    scheme = url.partition("://")[0]
+    if options.resume and scheme not in RESUMABLE_SCHEMES:
+        raise OptionError(
+            f"resume=True cannot work with dst={url!r} yet; write to a path or s3://"
+        )
     if options.lock not in {None, False}:
         raise OptionError(
             f"lock={options.lock!r} cannot work with dst={url!r}: parts of an object "
             "are sent side by side; drop it"
         )
-    scheme = url.partition("://")[0]
     storage_options = options.storage_options or {}
     if scheme in S3_SCHEMES:
         from lazycog.sinks.s3 import S3Sink  # noqa: PLC0415 - when it is used

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lazycog._grid import ceil_div
-from lazycog.errors import SourceChangedError
+from lazycog.errors import SinkError, SourceChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -404,8 +404,13 @@ def finish(
             data = _sliced(buffers, begin, begin + size)
             waiting.append((number + shift, data))
             begin += size
-    # the header is in the first part, and goes last
-    taken += [sink.put(upload, number, data) for number, data in reversed(waiting)]
+    try:
+        # the header is in the first part, and goes last
+        taken += [sink.put(upload, number, data) for number, data in reversed(waiting)]
+    except SinkError:
+        if sink.is_done(upload, layout.size):
+            return  # by an earlier run of this task, whose answer was lost
+        raise
     sink.commit(upload, sorted(taken, key=lambda each: each.number))
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import dask
 import dask.array
+import dask.base
 import dask.system
 import numpy as np
 from dask._task_spec import List, Task, TaskRef, convert_legacy_graph
@@ -36,7 +37,13 @@ from lazycog._layout import (
     place_row,
     run_positions,
 )
-from lazycog._part_graph import add_ends, add_row_of_parts
+from lazycog._part_graph import (
+    add_ends,
+    add_finished_row,
+    add_row_of_parts,
+    add_save,
+    is_finished,
+)
 from lazycog._plan import SUMMARY_GROUP
 from lazycog._turns import Turns
 from lazycog._watch import announce
@@ -48,6 +55,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lazycog._grid import Stage
+    from lazycog._journal import Journal
     from lazycog._plan import CogPlan
     from lazycog.sinks._protocol import PartSink
     from lazycog.sinks.local import LocalSink
@@ -289,8 +297,11 @@ class GraphBuilder:
         turns: Turns,
         lock: Any,  # noqa: ANN401 - anything with the context protocol
         token: str,
+        journal: Journal | None = None,
     ) -> None:
         self.plan = plan
+        self.journal = journal
+        self.saved: list[Key] = []
         self.sink = sink
         self.lock = lock
         self.token = token
@@ -326,7 +337,8 @@ class GraphBuilder:
         # what a stage hands up is small enough to go whole to each chunk that it meets
         thin = {} if stage.index else self._add_cuts(stage, grid, pieces)
         for index, task in chunks.items():
-            self._add_encode(task, grid, pieces[index], thin, index)
+            if not is_finished(self, stage, *index[:2]):
+                self._add_encode(task, grid, pieces[index], thin, index)
         turns: dict[int, list[TaskRef]] = {}
         for group, row in np.ndindex(stage.groups, stage.chunk_rows):
             self._add_row(stage, chunks, group, row, begin)
@@ -437,6 +449,12 @@ class GraphBuilder:
     ) -> None:
         """Add sizes, positions and placement of a row of chunks."""
         number = stage.index
+        placed = self.key(f"placed{number}", group, row)
+        self.placements.append(self.key(f"row{number}", group, row))
+        self.placed.append(placed)
+        if is_finished(self, stage, group, row):
+            add_finished_row(self, stage, group, row)
+            return
         parts = []
         for first in range(0, stage.chunk_cols, SUMMARY_GROUP):
             cols = range(first, min(first + SUMMARY_GROUP, stage.chunk_cols))
@@ -454,10 +472,23 @@ class GraphBuilder:
             TaskRef(previous),
             *parts,
         )
-        self.placements.append(placement)
         if self.plan.parts:
-            self.placed.append(add_row_of_parts(self, stage, group, row))
-            return
+            add_row_of_parts(self, stage, group, row)
+        else:
+            self._add_writes(stage, chunks, group, row, placement)
+        if self.journal:
+            self.saved.append(add_save(self, stage, group, row))
+
+    def _add_writes(
+        self,
+        stage: Stage,
+        chunks: dict[tuple[int, int, int], ChunkTask],
+        group: int,
+        row: int,
+        placement: Key,
+    ) -> None:
+        """Add the tasks that write a row of chunks by position."""
+        number = stage.index
         written = [
             self.add(
                 self.key(f"place{number}", group, row, col),
@@ -471,9 +502,7 @@ class GraphBuilder:
             for col in range(stage.chunk_cols)
         ]
         placed = self.key(f"placed{number}", group, row)
-        self.placed.append(
-            self.add(placed, placed_task, *[TaskRef(key) for key in written])
-        )
+        self.add(placed, placed_task, *[TaskRef(key) for key in written])
 
 
 def _hashable(part: Slices) -> tuple[int, ...]:
@@ -513,6 +542,7 @@ def build(
     lock: Any,  # noqa: ANN401 - anything with the context protocol
     begin: Callable[..., Any],
     commit: Callable[..., Any],
+    journal: Journal | None = None,
 ) -> Delayed:
     """Build the graph of a whole write.
 
@@ -530,7 +560,11 @@ def build(
         Serialises the writes.
     begin, commit : callable
         First and last task: ``begin(sink, sections)`` gives a start time, and
-        ``commit(plan, sink, start, n, *placements, *placed, *ends)`` the result.
+        ``commit(plan, sink, start, n, *placements, *placed, *ends,
+        *saved)`` the result.
+
+    journal : Journal or None
+        Where finished rows are noted and taken from.
 
     Returns
     -------
@@ -543,7 +577,7 @@ def build(
         together=max(array.chunks[0]) > plan.stages[0].band_group,
         lookahead=worker_threads() + plan.sent_behind(worker_threads()),
     )
-    builder = GraphBuilder(plan, sink, turns, lock, token)
+    builder = GraphBuilder(plan, sink, turns, lock, token, journal)
     start = builder.add(builder.key("begin"), begin, sink, plan.sections)
     grid = source_grid(array)
     for stage in plan.stages:
@@ -551,7 +585,7 @@ def build(
         if stage.handed_up:
             grid = handed_up_grid(stage, builder.key)
     final = f"cog-commit-{token}"
-    results = (*builder.placements, *builder.placed, *builder.ends)
+    results = (*builder.placements, *builder.placed, *builder.ends, *builder.saved)
     references = [TaskRef(key) for key in results]
     count = len(builder.placements)
     builder.tasks[final] = Task(
@@ -583,6 +617,13 @@ def _gate_source(
         if isinstance(task, Task):
             after = Task(("cog-after", *block), after_task, TaskRef(task.key), *gate)
             source[task.key] = Task.fuse(task, after, key=task.key)
+
+
+def source_token(pixels: Any) -> str:  # noqa: ANN401 - dask is untyped
+    """Name the source: the same for the same pixels, as far as Dask knows."""
+    if isinstance(pixels, dask.array.Array):
+        return str(pixels.name)
+    return str(dask.base.tokenize(pixels))
 
 
 def worker_threads() -> int:

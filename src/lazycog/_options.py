@@ -52,6 +52,7 @@ class OptionDict(TypedDict, total=False):
     min_part: int | None
     max_parts: int | None
     equal_parts: bool
+    resume: bool
     overwrite: bool
     lock: Any
     progress: Literal["auto"] | bool
@@ -116,6 +117,9 @@ class CogOptions:
     equal_parts: bool = False
     """Make all parts but the last of one size, as Cloudflare R2 wants them; levels
     then start at multiples of it, and zeros fill the gaps."""
+    resume: bool = False
+    """Note finished rows of chunks beside the destination, and go on from those that a
+    killed write of the same raster and options has left there."""
     overwrite: bool = True
     """False makes an existing destination an error."""
     lock: Any = field(default=None, repr=False)
@@ -132,7 +136,7 @@ class CogOptions:
         _one_of("predictor", self.predictor, ("auto", 1, 2, 3))
         _one_of("bigtiff", self.bigtiff, ("auto", True, False))
         _one_of("progress", self.progress, ("auto", True, False))
-        for name in ("statistics", "overwrite", "equal_parts"):
+        for name in ("statistics", "overwrite", "equal_parts", "resume"):
             _one_of(name, getattr(self, name), (True, False))
         self._check_level()
         self._check_sizes()

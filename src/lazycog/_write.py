@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lazycog import _gather, _graph, _layout, _progress, _watch
+from lazycog import _gather, _graph, _journal, _layout, _progress, _watch
 from lazycog._destination import (
     PART_OPTIONS,
     check_local,
@@ -18,16 +18,18 @@ from lazycog._destination import (
     part_limits,
     store_sink,
 )
+from lazycog._gather import Ends
 from lazycog._plan import CogPlan, plan_cog
 from lazycog._result import CogResult, LevelResult
-from lazycog.errors import SinkError
-from lazycog.sinks._protocol import PartSink
-from lazycog.sinks.local import LocalSink, Placed
+from lazycog.errors import OptionError, SinkError, SourceChangedError
+from lazycog.sinks._protocol import PartSink, ResumableSink
+from lazycog.sinks.local import RESUME_TOKEN, LocalSink, Placed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lazycog._georef import Description
+    from lazycog._journal import Journal
     from lazycog._options import CogOptions
 
 
@@ -85,6 +87,11 @@ def write(
         The result, or what computes to it.
     """
     token = uuid.uuid4().hex[:12]
+    if options.resume and not compute:
+        raise OptionError(
+            "resume=True cannot work with compute=False: a lazy write may be computed "
+            "by several clients; drop one of the two"
+        )
     sink = open_sink(destination, token, options, is_lazy=not compute)
     the_plan = _plan(raster, options)
     if isinstance(sink, PartSink):
@@ -94,28 +101,38 @@ def write(
         _graph.build,
         _graph.as_lazy(raster.pixels, the_plan),
         the_plan,
-        sink,
         token=token,
         lock=_graph.make_lock(options.lock, token),
         commit=commit,
     )
     if not compute:
-        return build(begin=begin)
+        return build(sink, begin=begin)
     started = None
+    journal = None
     try:
         # here and not in a task: one that ran late would make the folder again
         # after the abort
-        started = begin(sink, the_plan.sections)
-        lazy = build(begin=started)
+        if options.resume:
+            source = _graph.source_token(raster.pixels)
+            sink, started, journal = begin_or_go_on(sink, the_plan, source)
+        else:
+            started = begin(sink, the_plan.sections)
+        lazy = build(sink, begin=started, journal=journal)
         with (
             _progress.shown(the_plan, options.progress) as on_chunk,
             _watch.watch(the_plan, token, on_chunk),
         ):
-            return _graph.compute(lazy)
+            result = _graph.compute(lazy)
+        if journal:
+            forget(sink, journal)
     except BaseException as error:
         error.add_note(f"lazycog wrote nothing: {sink.path} is as it was")
-        abort(sink, started, error)
+        if journal and not isinstance(error, SourceChangedError):
+            error.add_note("finished rows are kept: run it again with resume=True")
+        else:
+            abort(sink, started, error)
         raise
+    return result
 
 
 def open_sink(
@@ -133,7 +150,8 @@ def open_sink(
         return store_sink(text, token, options, is_lazy=is_lazy)
     check_local(text, options)
     path = text.removeprefix("file://")
-    return LocalSink.of(path, token, overwrite=options.overwrite)
+    name = RESUME_TOKEN if options.resume else token
+    return LocalSink.of(path, name, overwrite=options.overwrite)
 
 
 @dataclass(frozen=True)
@@ -160,6 +178,35 @@ def begin(sink: LocalSink | PartSink, sections: Sequence[tuple[int, int]]) -> St
     return Started(time.time())
 
 
+def begin_or_go_on(
+    sink: LocalSink | PartSink, plan: CogPlan, source: str
+) -> tuple[LocalSink | PartSink, Started, Journal]:
+    """Go on with a killed write of the same raster and options, or begin."""
+    if not isinstance(sink, ResumableSink):
+        raise OptionError(f"resume=True cannot work with dst={sink.path!r}; drop it")
+    name = _journal.fingerprint(plan, source)
+    head = _journal.find(sink.state)
+    if head is not None:
+        found = replace(sink, token=head.token)
+        if head.fingerprint == name and found.can_go_on(head.upload):
+            sink.check_absent()
+            journal = _journal.go_on(found.state, plan, head.upload)
+            return found, Started(time.time(), head.upload), journal
+        _journal.warn_of_another(head, name)
+        found.abort(head.upload)
+        sink.state.clear()
+    started = begin(sink, plan.sections)
+    journal = _journal.start(sink.state, name, started.upload, sink.token)
+    return sink, started, journal
+
+
+def forget(sink: LocalSink | PartSink, journal: Journal) -> None:
+    """Remove the journal of a write that is complete."""
+    journal.state.clear()
+    if isinstance(sink, LocalSink):
+        sink.abort()
+
+
 def abort(
     sink: LocalSink | PartSink, started: Started | None, error: BaseException
 ) -> None:
@@ -169,6 +216,8 @@ def abort(
             sink.abort()
         elif started is not None:
             sink.abort(started.upload)
+        if isinstance(sink, ResumableSink):
+            sink.state.clear()
     except SinkError as refused:  # the first error is the one to tell
         error.add_note(f"the upload could not be aborted: {refused}")
 
@@ -192,20 +241,17 @@ def commit(
         When, and for a store the name of the upload.
     count : int
         How many rows of chunks there are.
-    *results : RowPlacement, then tuple of int or Sent, then Ends
+    *results : RowPlacement, then tuple of int or Sent, then Ends, then None
         Positions and what was written, one of each per row of chunks; then, for a
-        store, what is left of each stage and group of bands.
+        store, what is left of each stage; and None for each row in the journal.
 
     Returns
     -------
     CogResult
         What was written.
     """
-    placements, written, ends = (
-        results[:count],
-        results[count : 2 * count],
-        results[2 * count :],
-    )
+    placements, written = results[:count], results[count : 2 * count]
+    ends = [each for each in results[2 * count :] if isinstance(each, Ends)]
     if plan.parts and isinstance(sink, PartSink):
         receipts = [receipt for each in written for receipt in each.receipts]
         written = [each.checksums for each in written]

@@ -21,6 +21,7 @@ from lazycog._parts import PartLimits
 from lazycog.errors import DestinationExistsError, MissingExtraError, SinkError
 from lazycog.sinks._protocol import CONTENT_TYPE, Receipt
 from lazycog.sinks._retry import retried
+from lazycog.sinks._state import ObjectState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,6 +39,8 @@ TRANSIENT_CODES = frozenset(
 NOT_IMPLEMENTED = 501
 ABORT_ATTEMPTS = 10
 ABORT_WAIT_SECONDS = 0.2
+STATE_SUFFIX = ".lazycog-resume"
+"""Where a write that can go on keeps its journal."""
 MARK = "lazycog-write"
 """Name of the metadata with the token of the write."""
 
@@ -159,6 +162,26 @@ class S3Sink:
         if self.is_lazy:
             self._forget()
 
+    def is_done(self, upload: str, size: int) -> bool:
+        """Whether the object is there as this write made it."""
+        del upload  # the mark tells
+        return self._is_ours(size)
+
+    @property
+    def state(self) -> ObjectState:
+        """Where the write notes what is finished."""
+        prefix = f"{self.bucket}/{self.key}{STATE_SUFFIX}"
+        return ObjectState("s3", prefix, self.options)
+
+    def can_go_on(self, upload: str) -> bool:
+        """Whether the upload, or the object that it became, is still there."""
+        with self._refused("look for the upload"):
+            try:
+                self._call("list_parts", Key=self.key, UploadId=upload)
+            except FileNotFoundError:
+                return self._is_ours()
+        return True
+
     def put_whole(self, upload: str, data: Sequence[Buffer]) -> None:
         """Send a small object at once, and drop the upload."""
         body = b"".join(data)
@@ -256,10 +279,12 @@ class S3Sink:
                 raise self._exists() from error
             raise
 
-    def _is_ours(self, size: int) -> bool:
+    def _is_ours(self, size: int | None = None) -> bool:
         """Whether the object is the one of this write."""
         found = self._head()
-        if found is None or found["ContentLength"] != size:
+        if found is None or found["ContentLength"] != (
+            found["ContentLength"] if size is None else size
+        ):
             return False
         metadata = {name.lower(): text for name, text in found["Metadata"].items()}
         return bool(metadata.get(MARK) == self.token)
