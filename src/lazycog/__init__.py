@@ -8,7 +8,9 @@ from lazycog._options import CogOptions
 from lazycog._plan import CogPlan
 from lazycog._report import Report
 from lazycog._result import CogResult
+from lazycog._stale import abort_stale
 from lazycog._validate import validate
+from lazycog._write import abort_lazy as abort
 from lazycog.errors import (
     CapacityError,
     CogError,
@@ -39,6 +41,8 @@ __all__ = [
     "SinkError",
     "SourceChangedError",
     "TileEncodeError",
+    "abort",
+    "abort_stale",
     "plan",
     "to_cog",
     "validate",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lazycog._parts import PartLimits
 from lazycog.errors import OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lazycog._options import CogOptions
-    from lazycog.sinks._protocol import PartSink
+    from lazycog.sinks._protocol import Leftover, PartSink
 
 PART_OPTIONS = ("part_size", "min_part", "max_parts", "equal_parts")
 S3_SCHEMES = ("s3", "s3a")
@@ -128,6 +130,34 @@ def store_sink(url: str, token: str, options: CogOptions, *, is_lazy: bool) -> P
             overwrite=options.overwrite,
             is_lazy=is_lazy,
         )
-    raise OptionError(
+    raise unknown_scheme(url)
+
+
+def stale_of_store(
+    url: str, storage_options: Mapping[str, Any], age: float, *, dry_run: bool
+) -> list[Leftover]:
+    """Find, and remove but for a dry run, what killed writes left in a store.
+
+    Raises
+    ------
+    OptionError
+        There is no sink for the scheme, or none that leaves anything.
+    """
+    scheme = url.partition("://")[0]
+    if scheme in S3_SCHEMES:
+        from lazycog.sinks.s3 import S3Sink  # noqa: PLC0415 - when it is used
+
+        limits = PartLimits()
+        sink = S3Sink.of(
+            url, "", storage_options, limits, overwrite=True, is_lazy=False
+        )
+        return sink.stale(age, dry_run=dry_run)
+    raise unknown_scheme(url)
+
+
+def unknown_scheme(url: str) -> OptionError:
+    """Say that a URL cannot be written."""
+    scheme = url.partition("://")[0]
+    return OptionError(
         f"dst={url!r}: nothing writes to {scheme}:// yet; use a path, or s3://"
     )

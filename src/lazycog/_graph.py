@@ -24,7 +24,7 @@ import dask.array
 import dask.base
 import dask.system
 import numpy as np
-from dask._task_spec import List, Task, TaskRef, convert_legacy_graph
+from dask._task_spec import Alias, List, Task, TaskRef, convert_legacy_graph
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
@@ -614,9 +614,20 @@ def _gate_source(
     for block, index in builder.first_use.items():
         gate = builder.gate(plan.stages[0], *index)
         task = source[name, *block]
+        while isinstance(task, Alias):  # of tasks that Dask has fused
+            task = source[task.target]
         if isinstance(task, Task):
             after = Task(("cog-after", *block), after_task, TaskRef(task.key), *gate)
             source[task.key] = Task.fuse(task, after, key=task.key)
+
+
+def sink_of(lazy: Any) -> Any:  # noqa: ANN401 - dask is untyped
+    """Give the sink of a lazy write, None when it is something else."""
+    key = getattr(lazy, "key", None)
+    if not isinstance(key, str) or not key.startswith("cog-commit-"):
+        return None
+    task = dict(lazy.__dask_graph__())[key]
+    return task.args[1]
 
 
 def source_token(pixels: Any) -> str:  # noqa: ANN401 - dask is untyped

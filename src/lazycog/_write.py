@@ -178,6 +178,33 @@ def begin(sink: LocalSink | PartSink, sections: Sequence[tuple[int, int]]) -> St
     return Started(time.time())
 
 
+def abort_lazy(lazy: object) -> None:
+    """Remove everything that a lazy write left behind when it failed.
+
+    Parameters
+    ----------
+    lazy : dask.delayed.Delayed
+        What ``to_cog(..., compute=False)`` gave, in the process that made it.
+
+    Raises
+    ------
+    OptionError
+        It is something else.
+
+    Notes
+    -----
+    The destination stays as it is: an upload is aborted, a temporary folder removed. A
+    write that is complete, or was never computed, has nothing to remove.
+    """
+    sink = _graph.sink_of(lazy)
+    if sink is None:
+        raise OptionError(
+            f"abort takes what to_cog(..., compute=False) gave, not "
+            f"{type(lazy).__name__}"
+        )
+    sink.abort()
+
+
 def begin_or_go_on(
     sink: LocalSink | PartSink, plan: CogPlan, source: str
 ) -> tuple[LocalSink | PartSink, Started, Journal]:

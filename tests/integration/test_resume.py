@@ -131,7 +131,14 @@ def bucket(swift_server):
 
 
 @pytest.mark.cloud
-@pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
+@pytest.mark.parametrize(
+    "share",
+    [
+        pytest.param(0.25, marks=pytest.mark.large),
+        0.5,
+        pytest.param(0.9, marks=pytest.mark.large),
+    ],
+)
 def test_a_killed_write_to_s3_goes_on(computed, whole, bucket, share):
     """The same, with parts that are there already."""
     options, client = bucket

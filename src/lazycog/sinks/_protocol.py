@@ -83,3 +83,13 @@ class PartSink(Sink, Protocol):
 
     def put_whole(self, upload: str, data: Sequence[Buffer]) -> None:
         """Send a small object at once, and drop the upload."""
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something that a killed write left behind."""
+
+    kind: str
+    """upload, journal, note or folder."""
+    name: str
+    age_seconds: float

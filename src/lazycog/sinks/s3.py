@@ -20,6 +20,7 @@ import fsspec
 from lazycog._parts import PartLimits
 from lazycog.errors import DestinationExistsError, MissingExtraError, SinkError
 from lazycog.sinks._protocol import CONTENT_TYPE, Receipt
+from lazycog.sinks._s3_stale import stale
 from lazycog.sinks._retry import retried
 from lazycog.sinks._state import ObjectState
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from lazycog._parts import Buffer
+    from lazycog.sinks._protocol import Leftover
 
 TRANSIENT_CODES = frozenset(
     {
@@ -214,6 +216,11 @@ class S3Sink:
                 time.sleep(ABORT_WAIT_SECONDS)
             if self.is_lazy:
                 self._forget()
+
+    def stale(self, age: float, *, dry_run: bool) -> list[Leftover]:
+        """Find, and remove but for a dry run, what killed writes left behind."""
+        with self._refused("look for uploads"):
+            return stale(self._call, self.key, age, dry_run=dry_run)
 
     def _is_gone(self, upload: str) -> bool:
         try:
