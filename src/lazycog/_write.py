@@ -130,7 +130,7 @@ def write(
         if journal and not isinstance(error, SourceChangedError):
             error.add_note("finished rows are kept: run it again with resume=True")
         else:
-            abort(sink, started, error)
+            abort(sink, started, error, journal)
         raise
     return result
 
@@ -235,7 +235,10 @@ def forget(sink: LocalSink | PartSink, journal: Journal) -> None:
 
 
 def abort(
-    sink: LocalSink | PartSink, started: Started | None, error: BaseException
+    sink: LocalSink | PartSink,
+    started: Started | None,
+    error: BaseException,
+    journal: Journal | None,
 ) -> None:
     """Remove everything of a write that failed with `error`."""
     try:
@@ -243,8 +246,8 @@ def abort(
             sink.abort()
         elif started is not None:
             sink.abort(started.upload)
-        if isinstance(sink, ResumableSink):
-            sink.state.clear()
+        if journal:
+            journal.state.clear()
     except SinkError as refused:  # the first error is the one to tell
         error.add_note(f"the upload could not be aborted: {refused}")
 

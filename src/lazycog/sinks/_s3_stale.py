@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from lazycog.sinks._protocol import Leftover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from datetime import datetime
 
 NOTE = re.compile(r"\.lazycog-([0-9a-f]{12}|resume/.+)")
 """What follows the key in the name of a note or of a record of a journal."""
+
+CLOCK_STEP_SECONDS = 1
+"""Stores tell whole seconds, and some round up."""
 
 
 def stale(
@@ -53,6 +58,36 @@ def stale(
             if not dry_run:
                 call("delete_object", Key=each["Key"])
     return found
+
+
+def drop_unanswered(call: Callable[..., Any], key: str, kept: str, age: float) -> None:
+    """Abort uploads of a key that were begun in the last seconds, but for one.
+
+    Parameters
+    ----------
+    call : callable
+        Makes a request: ``call(method, **arguments)``.
+    key : str
+        The object.
+    kept : str
+        The upload whose answer arrived; empty when none did.
+    age : float
+        Seconds since the first request that began one.
+
+    Notes
+    -----
+    A request to begin an upload may reach the store although its answer is lost, and
+    is then made again. What it began is told by its age, on the clock of the store.
+    """
+    answer = call("list_multipart_uploads", Prefix=key, MaxUploads=1)
+    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+    now = parsedate_to_datetime(date) if date else datetime.now(tz=UTC)
+    since = now - timedelta(seconds=age + CLOCK_STEP_SECONDS)
+    for each in list(_uploads(call, key)):
+        is_recent = each["Initiated"] >= since
+        if each["Key"] == key and each["UploadId"] != kept and is_recent:
+            with suppress(FileNotFoundError):
+                call("abort_multipart_upload", Key=key, UploadId=each["UploadId"])
 
 
 def _uploads(call: Callable[..., Any], key: str) -> Iterator[Mapping[str, Any]]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import fsspec
 
+from lazycog.errors import SinkError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 class State(Protocol):
@@ -80,20 +83,20 @@ class ObjectState:
 
     def keep(self, name: str, data: bytes) -> None:
         """Write a record; again, it replaces it."""
-        self._files.pipe_file(self._path(name), data)
+        with self._refused("write"):
+            self._files.pipe_file(self._path(name), data)
 
     def load(self, name: str) -> bytes | None:
         """Read a record, None where there is none."""
-        try:
+        with self._refused("read"), suppress(FileNotFoundError):
             return bytes(self._files.cat_file(self._path(name)))
-        except FileNotFoundError:
-            return None
+        return None
 
     def names(self) -> list[str]:
         """List the records."""
-        files = self._files
-        files.invalidate_cache()
-        with suppress(FileNotFoundError):
+        with self._refused("list"), suppress(FileNotFoundError):
+            files = self._files
+            files.invalidate_cache()
             found: list[str] = files.find(self.prefix)
             return [each.rpartition("/")[2] for each in found]
         return []
@@ -101,8 +104,23 @@ class ObjectState:
     def clear(self) -> None:
         """Remove all records."""
         for name in self.names():
-            self._files.rm_file(self._path(name))
-        self._files.invalidate_cache()
+            with self._refused("remove"), suppress(FileNotFoundError):
+                self._files.rm_file(self._path(name))
+        with self._refused("list"):
+            self._files.invalidate_cache()
+
+    @contextmanager
+    def _refused(self, action: str) -> Iterator[None]:
+        """Turn the store's refusal into one clear error."""
+        try:
+            yield
+        except Exception as error:  # the clients' own classes are many
+            raise SinkError(
+                getattr(error, "errno", None) or errno.EIO,
+                f"could not {action} the journal of the write: "
+                f"{type(error).__name__}: {error}",
+                self.prefix,
+            ) from error
 
     def _path(self, name: str) -> str:
         return f"{self.prefix}/{name}"

@@ -22,6 +22,7 @@ from lazycog.errors import DestinationExistsError, MissingExtraError, SinkError
 from lazycog.sinks._protocol import CONTENT_TYPE, Receipt
 from lazycog.sinks._s3_stale import stale
 from lazycog.sinks._retry import retried
+from lazycog.sinks._s3_stale import drop_unanswered, stale
 from lazycog.sinks._state import ObjectState
 
 if TYPE_CHECKING:
@@ -127,13 +128,34 @@ class S3Sink:
                 known = self._noted()
                 if known:
                     return known
-            answer = self._call(
-                "create_multipart_upload", Key=self.key, **self._properties()
+            upload = self._create()
+            return self._note(upload) if self.is_lazy else upload
+
+    def _create(self) -> str:
+        """Create an upload, and drop those whose answer was lost on the way."""
+        since = time.monotonic()
+        filesystem, properties = client(self.options), self._properties()
+        answers: list[str] = [""]
+        tries = 0
+
+        def create() -> None:
+            nonlocal tries
+            tries += 1
+            answer = filesystem.call_s3(
+                "create_multipart_upload",
+                Bucket=self.bucket,
+                Key=self.key,
+                **properties,
             )
-            upload = str(answer["UploadId"])
-            if self.is_lazy:
-                return self._note(upload)
-            return upload
+            answers[0] = str(answer["UploadId"])
+
+        try:
+            retried(create, _is_transient)
+        finally:
+            if tries > 1:
+                age = time.monotonic() - since
+                drop_unanswered(self._call, self.key, answers[0], age)
+        return answers[0]
 
     def put(self, upload: str, number: int, data: Sequence[Buffer]) -> Receipt:
         """Send one part; the same call again replaces it."""
@@ -396,8 +418,10 @@ def client(options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - s3fs is untyped
             's3:// needs s3fs; install it: pip install "lazycog[s3]"'
         ) from error
     config = {"retries": {"max_attempts": 0}, **(options.get("config_kwargs") or {})}
-    # tried again here: two loops would multiply
-    return fsspec.filesystem("s3", **{**options, "config_kwargs": config})
+    # an instance of our own, for what is tried again here alone: loops would multiply
+    filesystem = fsspec.filesystem("s3", **{**options, "config_kwargs": config})
+    filesystem.retries = 1
+    return filesystem
 
 
 def _answer(error: BaseException | None) -> Mapping[str, Any]:
@@ -422,11 +446,9 @@ def _is_transient(error: Exception) -> bool:
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         server = status >= 500 and status != NOT_IMPLEMENTED  # noqa: PLR2004
         return bool(server or status == 429 or code in TRANSIENT_CODES)  # noqa: PLR2004
-    from botocore.exceptions import HTTPClientError  # noqa: PLC0415 - an extra
-    from botocore.parsers import ResponseParserError  # noqa: PLC0415
+    from s3fs.core import S3_RETRYABLE_ERRORS  # noqa: PLC0415 - an extra
 
-    broken = (ConnectionError, TimeoutError, HTTPClientError, ResponseParserError)
-    return isinstance(error, broken)
+    return isinstance(error, (ConnectionError, TimeoutError, *S3_RETRYABLE_ERRORS))
 
 
 def _md5(body: bytes) -> str:
