@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PART_OPTIONS = ("part_size", "min_part", "max_parts", "equal_parts")
 S3_SCHEMES = ("s3", "s3a")
+AZURE_SCHEMES = ("az", "abfs", "abfss")
 RESUMABLE_SCHEMES = S3_SCHEMES
 
 
@@ -129,6 +130,13 @@ def store_sink(url: str, token: str, options: CogOptions, *, is_lazy: bool) -> P
             part_limits(options),
             overwrite=options.overwrite,
             is_lazy=is_lazy,
+        )
+    if scheme in AZURE_SCHEMES:
+        from lazycog.sinks.azure import LIMITS, AzureSink  # noqa: PLC0415
+
+        limits = part_limits(options, LIMITS)
+        return AzureSink.of(
+            url, token, storage_options, limits, overwrite=options.overwrite
         )
     raise unknown_scheme(url)
 
