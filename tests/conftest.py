@@ -63,3 +63,18 @@ def moto_server(servers_python):
 
     with servers.moto(servers_python) as options:
         yield options
+
+
+@pytest.fixture(scope="session")
+def azurite_server():
+    """Azurite, where npm has put it; gives adlfs's options."""
+    import os
+    import shutil
+
+    import servers
+
+    program = os.environ.get("LAZYCOG_AZURITE") or shutil.which("azurite-blob")
+    if program is None:
+        pytest.skip("no azurite-blob: npm install -g azurite, or set LAZYCOG_AZURITE")
+    with servers.azurite(program) as options:
+        yield options

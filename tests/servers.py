@@ -190,3 +190,29 @@ def moto(python, port=None):
     command = [python.parent / "moto_server", "-H", "127.0.0.1", "-p", port]
     with running(command, ready=f"http://127.0.0.1:{port}/moto-api/"):
         yield s3_options(port)
+
+
+AZURE_ACCOUNT = "devstoreaccount1"
+AZURE_KEY = (
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeks"
+    "oGMGw=="
+)
+"""Microsoft's published account of all emulators."""
+
+
+@contextlib.contextmanager
+def azurite(program):
+    """Run Azurite; gives adlfs's options."""
+    port = free_port()
+    command = [
+        *(program, "--blobHost", "127.0.0.1", "--blobPort", port),
+        *("--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"),
+    ]
+    with running(command, ready=f"http://127.0.0.1:{port}/{AZURE_ACCOUNT}"):
+        yield {
+            "connection_string": (
+                f"DefaultEndpointsProtocol=http;AccountName={AZURE_ACCOUNT};"
+                f"AccountKey={AZURE_KEY};"
+                f"BlobEndpoint=http://127.0.0.1:{port}/{AZURE_ACCOUNT};"
+            )
+        }

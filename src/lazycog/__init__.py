@@ -9,7 +9,9 @@ from lazycog._plan import CogPlan
 from lazycog._reader import open_cog, read_window
 from lazycog._report import Report
 from lazycog._result import CogResult
+from lazycog._stale import abort_stale
 from lazycog._validate import validate
+from lazycog._write import abort_lazy as abort
 from lazycog.errors import (
     CapacityError,
     CogError,
@@ -40,6 +42,8 @@ __all__ = [
     "SinkError",
     "SourceChangedError",
     "TileEncodeError",
+    "abort",
+    "abort_stale",
     "open_cog",
     "plan",
     "quicklook",

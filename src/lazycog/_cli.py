@@ -265,6 +265,54 @@ def validate(ctx: click.Context, file: str, *, full: bool, as_json: bool) -> Non
         ctx.exit(EXIT_FAILED)
 
 
+@cli.command("abort-stale")
+@click.argument("dst")
+@click.option(
+    "--older-than",
+    default="7d",
+    show_default=True,
+    help="Least age: a number with s, m, h or d.",
+)
+@click.option(
+    "--storage-options",
+    type=_flags.KeyValue(),
+    multiple=True,
+    help="Option of the destination's fsspec file system, repeatable.",
+)
+@click.option("--dry-run", is_flag=True, help="List, but remove nothing.")
+@json_option
+@traceback_option
+def abort_stale(
+    dst: str,
+    *,
+    older_than: str,
+    storage_options: Sequence[tuple[str, str]],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Remove what killed writes to DST left behind: uploads, folders, journals.
+
+    Exactly that destination is looked at, never its neighbours.
+    """
+    from lazycog import _stale  # noqa: PLC0415 - only this command needs it
+
+    with _working():
+        found = _stale.abort_stale(
+            dst,
+            older_than=older_than,
+            storage_options=dict(storage_options) or None,
+            dry_run=dry_run,
+        )
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=2))
+        return
+    verb = "would remove" if dry_run else "removed"
+    for each in found:
+        click.echo(f"{verb} {each.kind} {each.name}, {each.age_seconds / 3600:.1f} h old")
+    if not found:
+        click.echo("nothing was left behind")
+
+
 @cli.command()
 @click.argument("src")
 @click.argument("dst", type=click.Path())

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lazycog._parts import PartLimits
 from lazycog.errors import OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lazycog._options import CogOptions
-    from lazycog.sinks._protocol import PartSink
+    from lazycog.sinks._protocol import Leftover, PartSink
 
 PART_OPTIONS = ("part_size", "min_part", "max_parts", "equal_parts")
 S3_SCHEMES = ("s3", "s3a")
+AZURE_SCHEMES = ("az", "abfs", "abfss")
+RESUMABLE_SCHEMES = S3_SCHEMES
 
 
 def is_url(destination: str | os.PathLike[str]) -> bool:
@@ -67,7 +71,7 @@ def given_sink(sink: PartSink, options: CogOptions) -> PartSink:
     OptionError
         An option of the destination is set beside it.
     """
-    for name in ("storage_options", "lock", "min_part", "max_parts", "equal_parts"):
+    for name in ("resume", "storage_options", "lock", "min_part", "max_parts", "equal_parts"):
         if getattr(options, name):
             raise OptionError(
                 f"{name}= cannot work with a sink as the destination; give it to the "
@@ -105,12 +109,16 @@ def store_sink(url: str, token: str, options: CogOptions, *, is_lazy: bool) -> P
     OptionError
         There is no sink for the scheme, or an option does not fit a store.
     """
+    scheme = url.partition("://")[0]
+    if options.resume and scheme not in RESUMABLE_SCHEMES:
+        raise OptionError(
+            f"resume=True cannot work with dst={url!r} yet; write to a path or s3://"
+        )
     if options.lock not in {None, False}:
         raise OptionError(
             f"lock={options.lock!r} cannot work with dst={url!r}: parts of an object "
             "are sent side by side; drop it"
         )
-    scheme = url.partition("://")[0]
     storage_options = options.storage_options or {}
     if scheme in S3_SCHEMES:
         from lazycog.sinks.s3 import S3Sink  # noqa: PLC0415 - when it is used
@@ -123,6 +131,41 @@ def store_sink(url: str, token: str, options: CogOptions, *, is_lazy: bool) -> P
             overwrite=options.overwrite,
             is_lazy=is_lazy,
         )
-    raise OptionError(
+    if scheme in AZURE_SCHEMES:
+        from lazycog.sinks.azure import LIMITS, AzureSink  # noqa: PLC0415
+
+        limits = part_limits(options, LIMITS)
+        return AzureSink.of(
+            url, token, storage_options, limits, overwrite=options.overwrite
+        )
+    raise unknown_scheme(url)
+
+
+def stale_of_store(
+    url: str, storage_options: Mapping[str, Any], age: float, *, dry_run: bool
+) -> list[Leftover]:
+    """Find, and remove but for a dry run, what killed writes left in a store.
+
+    Raises
+    ------
+    OptionError
+        There is no sink for the scheme, or none that leaves anything.
+    """
+    scheme = url.partition("://")[0]
+    if scheme in S3_SCHEMES:
+        from lazycog.sinks.s3 import S3Sink  # noqa: PLC0415 - when it is used
+
+        limits = PartLimits()
+        sink = S3Sink.of(
+            url, "", storage_options, limits, overwrite=True, is_lazy=False
+        )
+        return sink.stale(age, dry_run=dry_run)
+    raise unknown_scheme(url)
+
+
+def unknown_scheme(url: str) -> OptionError:
+    """Say that a URL cannot be written."""
+    scheme = url.partition("://")[0]
+    return OptionError(
         f"dst={url!r}: nothing writes to {scheme}:// yet; use a path, or s3://"
     )

@@ -13,13 +13,14 @@ same ones.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lazycog._grid import ceil_div
-from lazycog.errors import SourceChangedError
+from lazycog.errors import SinkError, SourceChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,8 @@ Unit = tuple[int, int, int]
 RANGE_BYTES = 256 * 2**20
 """Raw bytes of a row of chunks that one task gathers, so that a very wide row does not
 meet in one worker."""
+SENT_AT_ONCE = 2
+"""Parts that one task sends at a time."""
 STRIP_CHUNKS = 8
 """Neighbouring chunks whose runs are regrouped together where a row has several
 ranges."""
@@ -247,7 +250,8 @@ def put_task(
         Receipts, and checksums of the chunks.
     """
     checksums, pending = _gathered(own, before, placement, pieces)
-    receipts, heads = [], {}
+    parts: list[tuple[int, Sequence[Buffer]]] = []
+    heads = {}
     name = upload_name(upload)
     for section, (start, buffers) in pending.items():
         cuts = own.cuts[section]
@@ -257,8 +261,23 @@ def put_task(
         for index in range(first, last):
             begin = cuts.head + index * cuts.size - start
             data = _sliced(buffers, begin, begin + cuts.size)
-            receipts.append(sink.put(name, cuts.base + index, data))
-    return Sent(checksums, tuple(receipts), heads)
+            parts.append((cuts.base + index, data))
+    return Sent(checksums, send_parts(sink, name, parts), heads)
+
+
+def send_parts(
+    sink: PartSink, upload: str, parts: Sequence[tuple[int, Sequence[Buffer]]]
+) -> tuple[Receipt, ...]:
+    """Send several parts, a few at a time: one alone would wait for the line."""
+    if len(parts) < SENT_AT_ONCE:
+        return tuple(sink.put(upload, number, data) for number, data in parts)
+    with ThreadPoolExecutor(SENT_AT_ONCE) as pool:
+        sent = [pool.submit(sink.put, upload, number, data) for number, data in parts]
+        try:
+            return tuple(each.result() for each in sent)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def sent_task(*sent: Sent) -> Sent:
@@ -384,8 +403,13 @@ def finish(
             data = _sliced(buffers, begin, begin + size)
             waiting.append((number + shift, data))
             begin += size
-    # the header is in the first part, and goes last
-    taken += [sink.put(upload, number, data) for number, data in reversed(waiting)]
+    try:
+        # the header is in the first part, and goes last
+        taken += [sink.put(upload, number, data) for number, data in reversed(waiting)]
+    except SinkError:
+        if sink.is_done(upload, layout.size):
+            return  # by an earlier run of this task, whose answer was lost
+        raise
     sink.commit(upload, sorted(taken, key=lambda each: each.number))
 
 

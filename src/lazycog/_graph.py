@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dask
 import dask.array
+import dask.base
 import dask.system
 import numpy as np
-from dask._task_spec import List, Task, TaskRef, convert_legacy_graph
+from dask._task_spec import Alias, List, Task, TaskRef, convert_legacy_graph
 from dask.array.optimization import optimize
 from dask.core import flatten
 from dask.delayed import Delayed
@@ -39,7 +41,13 @@ from lazycog._layout import (
     run_pieces,
     run_positions,
 )
-from lazycog._part_graph import add_ends, add_row_of_parts
+from lazycog._part_graph import (
+    add_ends,
+    add_finished_row,
+    add_row_of_parts,
+    add_save,
+    is_finished,
+)
 from lazycog._plan import SUMMARY_GROUP
 from lazycog._turns import Turns
 from lazycog._watch import announce
@@ -51,6 +59,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lazycog._grid import Stage
+    from lazycog._journal import Journal
     from lazycog._plan import CogPlan
     from lazycog._share import Known
     from lazycog.sinks._protocol import PartSink
@@ -371,8 +380,11 @@ class GraphBuilder:
         turns: Turns,
         lock: Any,  # noqa: ANN401 - anything with the context protocol
         token: str,
+        journal: Journal | None = None,
     ) -> None:
         self.plan = plan
+        self.journal = journal
+        self.saved: list[Key] = []
         self.sink = sink
         self.lock = lock
         self.token = token
@@ -408,7 +420,8 @@ class GraphBuilder:
         # what a stage hands up is small enough to go whole to each chunk that it meets
         thin = {} if stage.index else self._add_cuts(stage, grid, pieces)
         for index, task in chunks.items():
-            self._add_encode(task, grid, pieces[index], thin, index)
+            if not is_finished(self, stage, *index[:2]):
+                self._add_encode(task, grid, pieces[index], thin, index)
         turns: dict[int, list[TaskRef]] = {}
         for group, row in np.ndindex(stage.groups, stage.chunk_rows):
             self._add_row(stage, chunks, group, row, begin)
@@ -519,6 +532,12 @@ class GraphBuilder:
     ) -> None:
         """Add sizes, positions and placement of a row of chunks."""
         number = stage.index
+        placed = self.key(f"placed{number}", group, row)
+        self.placements.append(self.key(f"row{number}", group, row))
+        self.placed.append(placed)
+        if is_finished(self, stage, group, row):
+            add_finished_row(self, stage, group, row)
+            return
         parts = []
         for first in range(0, stage.chunk_cols, SUMMARY_GROUP):
             cols = range(first, min(first + SUMMARY_GROUP, stage.chunk_cols))
@@ -537,10 +556,23 @@ class GraphBuilder:
             self._known(stage, group, row),
             *parts,
         )
-        self.placements.append(placement)
         if self.plan.parts:
-            self.placed.append(add_row_of_parts(self, stage, group, row))
-            return
+            add_row_of_parts(self, stage, group, row)
+        else:
+            self._add_writes(stage, chunks, group, row, placement)
+        if self.journal:
+            self.saved.append(add_save(self, stage, group, row))
+
+    def _add_writes(
+        self,
+        stage: Stage,
+        chunks: dict[tuple[int, int, int], ChunkTask],
+        group: int,
+        row: int,
+        placement: Key,
+    ) -> None:
+        """Add the tasks that write a row of chunks by position."""
+        number = stage.index
         written = [
             self.add(
                 self.key(f"place{number}", group, row, col),
@@ -554,9 +586,7 @@ class GraphBuilder:
             for col in range(stage.chunk_cols)
         ]
         placed = self.key(f"placed{number}", group, row)
-        self.placed.append(
-            self.add(placed, placed_task, *[TaskRef(key) for key in written])
-        )
+        self.add(placed, placed_task, *[TaskRef(key) for key in written])
 
     def _known(self, stage: Stage, group: int, row: int) -> TaskRef | None:
         """Refer to the tiles of the rows above, where tiles are shared."""
@@ -611,6 +641,7 @@ def build(
     begin: Callable[..., Any],
     commit: Callable[..., Any],
     after: Sequence[str] = (),
+    journal: Journal | None = None,
 ) -> Delayed:
     """Build the graph of a whole write.
 
@@ -628,7 +659,11 @@ def build(
         Serialises the writes.
     begin, commit : callable
         First and last task: ``begin(sink, sections)`` gives a start time, and
-        ``commit(plan, sink, start, n, *placements, *placed, *ends)`` the result.
+        ``commit(plan, sink, start, n, *placements, *placed, *ends,
+        *saved)`` the result.
+
+    journal : Journal or None
+        Where finished rows are noted and taken from.
 
     after : sequence of str
         Keys of tasks in other graphs that come first.
@@ -641,9 +676,9 @@ def build(
     turns = Turns(
         plan.stages,
         together=max(array.chunks[0]) > plan.stages[0].band_group,
-        lookahead=worker_threads(),
+        lookahead=worker_threads() + plan.sent_behind(worker_threads()),
     )
-    builder = GraphBuilder(plan, sink, turns, lock, token)
+    builder = GraphBuilder(plan, sink, turns, lock, token, journal)
     waits = [TaskRef(key) for key in after]
     start = builder.add(builder.key("begin"), begin, sink, plan.sections, *waits)
     grid = source_grid(array)
@@ -653,7 +688,7 @@ def build(
             above = plan.stages[stage.index + 1]
             grid = handed_up_grid(stage, above, builder.key)
     final = commit_key(token)
-    results = (*builder.placements, *builder.placed, *builder.ends)
+    results = (*builder.placements, *builder.placed, *builder.ends, *builder.saved)
     references = [TaskRef(key) for key in results]
     count = len(builder.placements)
     builder.tasks[final] = Task(
@@ -676,7 +711,8 @@ def _gate_source(
 ) -> None:
     """Let tasks of the source wait as the chunks do that use them first.
 
-    Otherwise idle threads read ahead, and raw pixels pile up. What blocks are made of
+    Otherwise idle threads read ahead, and raw pixels pile up; and a lazy write would
+    read before it knows that its destination can be written. What blocks are made of
     waits like the first of them, if it depends on nothing itself: it reads.
     """
     stage = plan.stages[0]
@@ -686,11 +722,13 @@ def _gate_source(
     ]
     seen: set[Any] = set()
     # the first use comes first, since later ones must not hold it up
-    for waits, key, index in sorted(uses, key=lambda use: use[0]):
-        own = source[key].key
+    for _, key, index in sorted(uses, key=lambda use: use[0]):
+        own = key
+        while isinstance(source[own], Alias):  # of tasks that Dask has fused
+            own = source[own].target
         readers = [own] if own not in seen else []
         readers += _readers(source, own, seen)
-        for reader in readers if waits else ():
+        for reader in readers:
             if isinstance(source[reader], Task):
                 gate = builder.gate(stage, *index)
                 after_key = ("cog-after", reader)
@@ -710,6 +748,22 @@ def _readers(source: dict[Any, Any], key: Any, seen: set[Any]) -> list[Any]:  # 
             if not source[each].dependencies:
                 found.append(each)
     return found
+
+
+def sink_of(lazy: Any) -> Any:  # noqa: ANN401 - dask is untyped
+    """Give the sink of a lazy write, None when it is something else."""
+    key = getattr(lazy, "key", None)
+    if not isinstance(key, str) or not key.startswith("cog-commit-"):
+        return None
+    task = dict(lazy.__dask_graph__())[key]
+    return task.args[1]
+
+
+def source_token(pixels: Any) -> str:  # noqa: ANN401 - dask is untyped
+    """Name the source: the same for the same pixels, as far as Dask knows."""
+    if isinstance(pixels, dask.array.Array):
+        return str(pixels.name)
+    return str(dask.base.tokenize(pixels))
 
 
 def worker_threads() -> int:
@@ -743,6 +797,39 @@ def _client() -> Any:  # noqa: ANN401 - distributed may not be installed
 
     client = getattr(get_scheduler(), "__self__", None)
     return client if hasattr(client, "scheduler_info") else None
+
+
+def workers_without(found: Callable[[], bool]) -> list[str]:
+    """Ask every worker of the cluster; give those that answer False.
+
+    Parameters
+    ----------
+    found : callable
+        Quick; runs on each worker.
+
+    Returns
+    -------
+    list of str
+        Addresses; empty where there is no cluster.
+    """
+    client = _client() or _client_of_task()
+    if client is None:
+        return []
+    answers = client.run(found, on_error="return")
+    return sorted(worker for worker, answer in answers.items() if answer is False)
+
+
+def _client_of_task() -> Any:  # noqa: ANN401 - distributed may not be installed
+    """Give a client of the cluster whose task this is, or None."""
+    if "distributed.worker" not in sys.modules:
+        return None
+    from distributed import get_client, get_worker  # noqa: PLC0415 - an extra
+
+    try:
+        get_worker()
+    except ValueError:  # distributed is loaded, but this thread is no worker
+        return None
+    return get_client()
 
 
 def compute(lazy: Delayed) -> Any:  # noqa: ANN401

@@ -108,6 +108,7 @@ class OptionDict(TypedDict, total=False):
     min_part: int | None
     max_parts: int | None
     equal_parts: bool
+    resume: bool
     overwrite: bool
     lock: Any
     progress: Literal["auto"] | bool
@@ -227,6 +228,9 @@ class CogOptions:
     equal_parts: bool = False
     """Make all parts but the last of one size, as Cloudflare R2 wants them; levels
     then start at multiples of it, and zeros fill the gaps."""
+    resume: bool = False
+    """Note finished rows of chunks beside the destination, and go on from those that a
+    killed write of the same raster and options has left there."""
     overwrite: bool = True
     """False makes an existing destination an error."""
     lock: Any = field(default=None, repr=False)
@@ -252,6 +256,7 @@ class CogOptions:
             "deduplicate",
             "promote",
             "equal_parts",
+            "resume",
         ):
             _one_of(name, getattr(self, name), (True, False))
         _one_of("lossless", self.lossless, (None, True, False))
@@ -260,6 +265,11 @@ class CogOptions:
         self._check_nodata()
         self._check_objects()
         self._check_tiling()
+        if self.resume and self.deduplicate:
+            raise OptionError(
+                "resume=True cannot work with deduplicate=True: which tiles are stored "
+                "depends on all rows; drop one of the two"
+            )
         for compress, predictor in (
             (self.compress, self.predictor),
             (self.overview_compress or self.compress, self.overview_predictor),

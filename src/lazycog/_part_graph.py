@@ -1,14 +1,19 @@
-"""The tasks that send parts of an object, in place of those that write by position.
+"""The tasks that send parts of an object, and those that note and restore rows.
+
+Parts are sent in place of runs that are written by position.
 
 Per row of chunks: ``carry`` and ``put`` for each range of tile rows, ``placed`` for all.
 A row with several ranges is regrouped first: ``strip`` per 8 chunks, ``pick`` per strip
-and range. Per group of bands of a stage: ``ends``.
+and range. Per group of bands of a stage: ``ends``. With a journal, ``saved`` per row; a
+finished row is one ``record`` from which the others pick.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
+
+from dask._task_spec import List
 
 from lazycog._gather import (
     STRIP_CHUNKS,
@@ -20,12 +25,23 @@ from lazycog._gather import (
     sent_task,
     strip_task,
 )
+from lazycog._journal import (
+    kept_task,
+    pixels_task,
+    placement_task,
+    record_task,
+    rest_task,
+    row_name,
+    save_task,
+    written_task,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lazycog._gather import Range
     from lazycog._grid import Stage
+    from lazycog._journal import Journal
     from lazycog._parts import PartPlan
     from lazycog._plan import CogPlan
 
@@ -37,6 +53,7 @@ class Builder(Protocol):
 
     plan: CogPlan
     sink: Any
+    journal: Journal | None
 
     def key(self, name: str, *index: int) -> Key:
         """Name a task of this write."""
@@ -109,6 +126,69 @@ def _pieces(
             builder.add(key, pick_task, builder.ref(f"strip{number}", *where), index)
             picked.append(builder.ref(f"pick{number}", *where, index))
     return pieces
+
+
+def is_finished(builder: Builder, stage: Stage, group: int, row: int) -> bool:
+    """Whether a row of chunks is taken from the journal."""
+    journal = builder.journal
+    return journal is not None and row < journal.rows(stage.index, group)
+
+
+def add_finished_row(builder: Builder, stage: Stage, group: int, row: int) -> None:
+    """Add what a finished row of chunks gives to others: nothing is computed."""
+    number, journal = stage.index, _journal(builder)
+
+    def add(name: str, index: tuple[int, ...], function: Any, *arguments: Any) -> None:  # noqa: ANN401
+        record = builder.ref(f"record{number}", group, row)
+        key = builder.key(f"{name}{number}", group, row, *index)
+        builder.add(key, function, record, *arguments)
+
+    record = builder.key(f"record{number}", group, row)
+    name = row_name(number, group, row)
+    builder.add(record, record_task, journal.state, name)
+    add("row", (), placement_task)
+    if stage.handed_up:
+        for col in range(stage.chunk_cols):
+            add("summary", (col,), pixels_task, col)
+    if builder.plan.parts is None:
+        add("placed", (), written_task)
+        return
+    count = len(ranges(builder.plan, builder.plan.parts, stage, group, row))
+    add("carry", (count - 1,), rest_task)
+    for index in range(count):
+        add("put", (index,), kept_task, index)
+    sent = builder.ref(f"put{number}", group, row, 0)
+    builder.add(builder.key(f"placed{number}", group, row), sent_task, sent)
+
+
+def add_save(builder: Builder, stage: Stage, group: int, row: int) -> Key:
+    """Add the task that notes a row of chunks once it is placed."""
+    number = stage.index
+    carry, sent = None, []
+    if builder.plan.parts is not None:
+        count = len(ranges(builder.plan, builder.plan.parts, stage, group, row))
+        carry = builder.ref(f"carry{number}", group, row, count - 1)
+        sent = [builder.ref(f"put{number}", group, row, each) for each in range(count)]
+    cols = range(stage.chunk_cols) if stage.handed_up else ()
+    summaries = [builder.ref(f"summary{number}", group, row, col) for col in cols]
+    return builder.add(
+        builder.key(f"saved{number}", group, row),
+        save_task,
+        builder.sink,
+        _journal(builder).state,
+        row_name(number, group, row),
+        builder.ref(f"row{number}", group, row),
+        carry,
+        builder.ref(f"placed{number}", group, row),
+        List(*sent),
+        *summaries,
+    )
+
+
+def _journal(builder: Builder) -> Journal:
+    if builder.journal is None:  # only writes that can go on come here
+        raise AssertionError(builder.plan)
+    return builder.journal
 
 
 def add_ends(builder: Builder, stage: Stage, group: int) -> Key:

@@ -224,6 +224,26 @@ class CogPlan:
             waiting += self.stages[0].chunk_cols * self.chunk_bytes
         return waiting
 
+    def sent_behind(self, threads: int) -> int:
+        """Give how many more chunks are encoded while parts of a row are sent."""
+        return min(self.stages[0].chunk_cols, 2 * threads) if self.parts else 0
+
+    @property
+    def part_bytes(self) -> int:
+        """Encoded bytes that wait to become parts, beside those of whole chunks.
+
+        Of each section in progress a head and less than a part; of each level that is
+        done a head and less than two parts.
+        """
+        if self.parts is None:
+            return 0
+        stage = self.stages[0]
+        planes = stage.band_group if self.encoding.planes else 1
+        together = self.source_chunk[0] > stage.band_group
+        at_once = planes * len(stage.levels) * (stage.groups if together else 1)
+        bounds = min(self.max_bytes, (at_once + 2 * len(self.levels)) * self.parts.size)
+        return bounds + self.parts.head * (at_once + len(self.levels))
+
     def peak_bytes(self, threads: int = 1) -> int:
         """Give the expected peak memory of a process.
 
@@ -240,6 +260,11 @@ class CogPlan:
         stage = self.stages[0]
         rows = min(stage.chunk_rows, 2) * stage.chunk_cols * stage.groups
         held = min(HELD_BYTES, int(1.4 * rows * self.chunk_bytes))
+        if self.parts:
+            # nothing is parked on disk; and a part that is sent is a copy
+            chunks = rows + self.sent_behind(threads)
+            held = int(1.4 * chunks * self.chunk_bytes) + self.part_bytes
+            held += 2 * threads * self.parts.size
         waiting = self.waiting_bytes + self.regroup_bytes
         return BASE_BYTES + threads * self.task_bytes + held + waiting
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lazycog import _gather, _graph, _layout, _progress, _watch
+from lazycog import _gather, _graph, _journal, _layout, _progress, _watch
 from lazycog._destination import (
     PART_OPTIONS,
     check_local,
@@ -18,16 +18,18 @@ from lazycog._destination import (
     part_limits,
     store_sink,
 )
+from lazycog._gather import Ends
 from lazycog._plan import CogPlan, plan_cog
 from lazycog._result import CogResult, LevelResult
-from lazycog.errors import SinkError
-from lazycog.sinks._protocol import PartSink
-from lazycog.sinks.local import LocalSink, Placed
+from lazycog.errors import OptionError, SinkError, SourceChangedError
+from lazycog.sinks._protocol import PartSink, ResumableSink
+from lazycog.sinks.local import RESUME_TOKEN, LocalSink, Placed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lazycog._georef import Description
+    from lazycog._journal import Journal
     from lazycog._options import CogOptions
 
 
@@ -49,18 +51,22 @@ class Raster:
 
 def plan(raster: Raster, options: CogOptions) -> CogPlan:
     """Take every decision about a write; compute nothing."""
+    found = _plan(raster, options)
+    if any(getattr(options, name) for name in PART_OPTIONS):
+        return found.with_parts(part_limits(options), options.part_size)
+    return found
+
+
+def _plan(raster: Raster, options: CogOptions) -> CogPlan:
     chunks = getattr(raster.pixels, "chunks", None)
     source_chunk = tuple(map(max, chunks)) if chunks else None
-    found = plan_cog(
+    return plan_cog(
         raster.description,
         raster.size,
         options,
         source_chunk,
         mask_given=raster.mask_given,
     )
-    if any(getattr(options, name) for name in PART_OPTIONS):
-        return found.with_parts(part_limits(options), options.part_size)
-    return found
 
 
 def write(
@@ -89,37 +95,53 @@ def write(
         The result, or what computes to it.
     """
     token = uuid.uuid4().hex[:12]
+    if options.resume and not compute:
+        raise OptionError(
+            "resume=True cannot work with compute=False: a lazy write may be computed "
+            "by several clients; drop one of the two"
+        )
     sink = open_sink(destination, token, options, is_lazy=not compute)
-    the_plan = plan(raster, options)
+    the_plan = _plan(raster, options)
     if isinstance(sink, PartSink):
         the_plan = the_plan.with_parts(sink.limits, options.part_size)
     the_plan.entries()  # GDAL refuses a CRS or transform here, not at the commit
+    (pixels,) = _graph.optimised([_graph.as_lazy(raster.pixels, the_plan)])
     build = partial(
         _graph.build,
-        *_graph.optimised([_graph.as_lazy(raster.pixels, the_plan)]),
+        pixels,
         the_plan,
-        sink,
         token=token,
         lock=_graph.make_lock(options.lock, token),
         commit=commit,
     )
     if not compute:
-        return build(begin=begin)
+        return build(sink, begin=begin)
     started = None
+    journal = None
     try:
         # here and not in a task: one that ran late would make the folder again
         # after the abort
-        started = begin(sink, the_plan.sections)
-        lazy = build(begin=started)
+        if options.resume:
+            source = _graph.source_token(raster.pixels)
+            sink, started, journal = begin_or_go_on(sink, the_plan, source)
+        else:
+            started = begin(sink, the_plan.sections)
+        lazy = build(sink, begin=started, journal=journal)
         with (
             _progress.shown(the_plan.total_tiles, options.progress) as on_chunk,
             _watch.watch(the_plan, token, on_chunk),
         ):
-            return _graph.compute(lazy)
+            result = _graph.compute(lazy)
+        if journal:
+            forget(sink, journal)
     except BaseException as error:
         error.add_note(f"lazycog wrote nothing: {sink.path} is as it was")
-        abort(sink, started, error)
+        if journal and not isinstance(error, SourceChangedError):
+            error.add_note("finished rows are kept: run it again with resume=True")
+        else:
+            abort(sink, started, error, journal)
         raise
+    return result
 
 
 def open_sink(
@@ -137,7 +159,8 @@ def open_sink(
         return store_sink(text, token, options, is_lazy=is_lazy)
     check_local(text, options)
     path = text.removeprefix("file://")
-    return LocalSink.of(path, token, overwrite=options.overwrite)
+    name = RESUME_TOKEN if options.resume else token
+    return LocalSink.of(path, name, overwrite=options.overwrite)
 
 
 @dataclass(frozen=True)
@@ -162,11 +185,71 @@ def begin(
     if isinstance(sink, PartSink):
         return Started(time.time(), sink.begin())
     sink.begin(sections)
+    sink.refuse_blind(_graph.workers_without(sink.is_seen))
     return Started(time.time())
 
 
+def abort_lazy(lazy: object) -> None:
+    """Remove everything that a lazy write left behind when it failed.
+
+    Parameters
+    ----------
+    lazy : dask.delayed.Delayed
+        What ``to_cog(..., compute=False)`` gave, in the process that made it.
+
+    Raises
+    ------
+    OptionError
+        It is something else.
+
+    Notes
+    -----
+    The destination stays as it is: an upload is aborted, a temporary folder removed. A
+    write that is complete, or was never computed, has nothing to remove.
+    """
+    sink = _graph.sink_of(lazy)
+    if sink is None:
+        raise OptionError(
+            f"abort takes what to_cog(..., compute=False) gave, not "
+            f"{type(lazy).__name__}"
+        )
+    sink.abort()
+
+
+def begin_or_go_on(
+    sink: LocalSink | PartSink, plan: CogPlan, source: str
+) -> tuple[LocalSink | PartSink, Started, Journal]:
+    """Go on with a killed write of the same raster and options, or begin."""
+    if not isinstance(sink, ResumableSink):
+        raise OptionError(f"resume=True cannot work with dst={sink.path!r}; drop it")
+    name = _journal.fingerprint(plan, source)
+    head = _journal.find(sink.state)
+    if head is not None:
+        found = replace(sink, token=head.token)
+        if head.fingerprint == name and found.can_go_on(head.upload):
+            sink.check_absent()
+            journal = _journal.go_on(found.state, plan, head.upload)
+            return found, Started(time.time(), head.upload), journal
+        _journal.warn_of_another(head, name)
+        found.abort(head.upload)
+        sink.state.clear()
+    started = begin(sink, plan.sections)
+    journal = _journal.start(sink.state, name, started.upload, sink.token)
+    return sink, started, journal
+
+
+def forget(sink: LocalSink | PartSink, journal: Journal) -> None:
+    """Remove the journal of a write that is complete."""
+    journal.state.clear()
+    if isinstance(sink, LocalSink):
+        sink.abort()
+
+
 def abort(
-    sink: LocalSink | PartSink, started: Started | None, error: BaseException
+    sink: LocalSink | PartSink,
+    started: Started | None,
+    error: BaseException,
+    journal: Journal | None,
 ) -> None:
     """Remove everything of a write that failed with `error`."""
     try:
@@ -174,6 +257,8 @@ def abort(
             sink.abort()
         elif started is not None:
             sink.abort(started.upload)
+        if journal:
+            journal.state.clear()
     except SinkError as refused:  # the first error is the one to tell
         error.add_note(f"the upload could not be aborted: {refused}")
 
@@ -197,20 +282,17 @@ def commit(
         When, and for a store the name of the upload.
     count : int
         How many rows of chunks there are.
-    *results : RowPlacement, then tuple of int or Sent, then Ends
+    *results : RowPlacement, then tuple of int or Sent, then Ends, then None
         Positions and what was written, one of each per row of chunks; then, for a
-        store, what is left of each stage and group of bands.
+        store, what is left of each stage; and None for each row in the journal.
 
     Returns
     -------
     CogResult
         What was written.
     """
-    placements, written, ends = (
-        results[:count],
-        results[count : 2 * count],
-        results[2 * count :],
-    )
+    placements, written = results[:count], results[count : 2 * count]
+    ends = [each for each in results[2 * count :] if isinstance(each, Ends)]
     if plan.parts and isinstance(sink, PartSink):
         receipts = [receipt for each in written for receipt in each.receipts]
         written = [each.checksums for each in written]

@@ -90,7 +90,7 @@ def write_many(
             "the others are as they were"
         )
         for job, each in zip(jobs, [*started, *[None] * len(jobs)], strict=False):
-            abort(job.sink, each, error)
+            abort(job.sink, each, error, None)
         raise
 
 

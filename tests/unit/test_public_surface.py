@@ -34,6 +34,8 @@ NAMES = [
     "SinkError",
     "SourceChangedError",
     "TileEncodeError",
+    "abort",
+    "abort_stale",
     "open_cog",
     "plan",
     "quicklook",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lazycog._parts import Buffer, PartLimits
+    from lazycog.sinks._state import State
 
 CONTENT_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 """Media type of a COG (OGC 21-026, requirement on the media type)."""
@@ -42,8 +43,22 @@ class Sink(Protocol):
     def check_absent(self) -> None:
         """Refuse an existing destination where ``overwrite=False``."""
 
-    def abort(self) -> None:
+    def abort(self, upload: str = "") -> None:
         """Remove everything of this write; a second call changes nothing."""
+
+
+@runtime_checkable
+class ResumableSink(Sink, Protocol):
+    """A destination at which a killed write can go on."""
+
+    token: str
+
+    @property
+    def state(self) -> State:
+        """Where the write notes what is finished."""
+
+    def can_go_on(self, upload: str) -> bool:
+        """Whether what an upload has sent so far is still there."""
 
 
 @runtime_checkable
@@ -63,5 +78,18 @@ class PartSink(Sink, Protocol):
     def commit(self, upload: str, receipts: Sequence[Receipt]) -> None:
         """Join the parts; the object appears at once or not at all."""
 
+    def is_done(self, upload: str, size: int) -> bool:
+        """Whether the object is there as this upload made it, `size` bytes long."""
+
     def put_whole(self, upload: str, data: Sequence[Buffer]) -> None:
         """Send a small object at once, and drop the upload."""
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something that a killed write left behind."""
+
+    kind: str
+    """upload, journal, note or folder."""
+    name: str
+    age_seconds: float

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lazycog.errors import DestinationExistsError, SinkError
+from lazycog.sinks._state import FolderState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,6 +35,10 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NAME_START = 48
 """Characters of the destination's name in that of the temporary folder, which may then
 not exceed the 255 bytes of a file name."""
+RESUME_TOKEN = "resume"  # noqa: S105 - part of a folder's name
+"""Names the temporary folder of a write that can go on."""
+NAMED_WORKERS = 3
+"""Workers that an error names."""
 ABORT_ATTEMPTS = 20
 """A task that still runs may park tiles while the folder is emptied; each task at most
 once, since a folder that is gone takes no file."""
@@ -161,6 +166,54 @@ class LocalSink:
             for section in sections:
                 self._section(section).touch()
 
+    def is_seen(self) -> bool:
+        """Whether this process sees the temporary folder that `begin` made."""
+        return self.folder.is_dir()
+
+    def refuse_blind(self, workers: Sequence[str]) -> None:
+        """Refuse to start where some workers would write to another file system.
+
+        Parameters
+        ----------
+        workers : sequence of str
+            Names of those that do not see the temporary folder.
+
+        Raises
+        ------
+        SinkError
+            There is one.
+        """
+        if workers:
+            listed = ", ".join(workers[:NAMED_WORKERS])
+            more = len(workers) - NAMED_WORKERS
+            raise SinkError(
+                errno.ENOENT,
+                f"these workers do not see the destination's folder: {listed}"
+                f"{f' and {more} more' if more > 0 else ''}. Write to a folder that is "
+                "mounted on all of them, or to an object store (s3://...), to which "
+                "each worker uploads by itself; no pixel was computed",
+                str(self.folder.parent),
+            )
+
+    @property
+    def state(self) -> FolderState:
+        """Where the write notes what is finished."""
+        return FolderState(str(self.folder))
+
+    def can_go_on(self, upload: str) -> bool:
+        """Whether the temporary folder of a killed write is there; it is tidied."""
+        del upload  # a file system has none
+        for parked in self.folder.glob("parked-*"):
+            parked.unlink(missing_ok=True)
+        return self.folder.is_dir()
+
+    def sync(self, sections: Sequence[tuple[int, int]]) -> None:
+        """Wait until what was written to sections survives a loss of power."""
+        with _refused("write", self.path):
+            for section in sections:
+                with _opened(self._section(section)) as file:
+                    os.fsync(file)
+
     def write(
         self, section: tuple[int, int], pieces: Sequence[tuple[int, bytes | memoryview]]
     ) -> None:
@@ -204,7 +257,8 @@ class LocalSink:
         with _refused("commit", self.path):
             for each in placed:
                 found = self._section(each.section).stat().st_size
-                if found != each.section_length:
+                # a killed commit may have made room in front of the last one
+                if found not in {each.section_length, *self._shifted(each, placed[-1])}:
                     raise SinkError(
                         errno.EIO,
                         f"level {each.section[0]} has {found} of "
@@ -216,8 +270,9 @@ class LocalSink:
             self._publish(result)
         self._clear()
 
-    def abort(self) -> None:
+    def abort(self, upload: str = "") -> None:
         """Remove everything of this write; the destination was never touched."""
+        del upload  # a file system has none
         self._clear()
 
     def _clear(self) -> None:
@@ -227,11 +282,17 @@ class LocalSink:
             if not self.folder.exists():
                 return
 
+    def _shifted(self, each: Placed, last: Placed) -> list[int]:
+        """Give the length of a section with room in front, where that is possible."""
+        may_be = self.token == RESUME_TOKEN and each is last
+        return [each.offset + each.length] * may_be
+
     def _assemble(self, header: bytes, placed: Sequence[Placed], size: int) -> Path:
         *front, last = placed
         base = self._section(last.section)
         with _opened(base) as file:
-            if _insert_range(file, last.offset):
+            is_shifted = os.fstat(file).st_size != last.length
+            if is_shifted or _insert_range(file, last.offset):
                 self._fill(file, header, front)
                 os.fsync(file)
                 return base
@@ -250,7 +311,8 @@ class LocalSink:
             with _opened(source, os.O_RDONLY) as opened:
                 for each in pieces:
                     _copy(opened, file, each)
-            source.unlink()
+            if self.token != RESUME_TOKEN:  # a killed commit may run again
+                source.unlink()
 
     def _publish(self, result: Path) -> None:
         """Give the finished file its name, at once or not at all."""

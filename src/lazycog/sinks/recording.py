@@ -46,6 +46,7 @@ class _Store:
     content: bytes | None = None
     calls: list[Call] = field(default_factory=list)
     uploads: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -147,6 +148,7 @@ class RecordingSink:
             self._check_sizes([each.size for each in receipts])
             self._store.content = b"".join(parts[number] for number in numbers)
             del self._store.uploads[upload]
+            self._store.done.add(upload)
             self._store.calls.append(Call("commit"))
 
     def _check_sizes(self, sizes: Sequence[int]) -> None:
@@ -157,6 +159,10 @@ class RecordingSink:
             len(set(body)) > 1 or (body and last > body[0])
         ):
             raise self._refused(f"parts are not equal: {sizes}")
+
+    def is_done(self, upload: str, size: int) -> bool:
+        """Whether an upload was completed."""
+        return upload in self._store.done and len(self.content or b"") == size
 
     def put_whole(self, upload: str, data: Sequence[Buffer]) -> None:
         """Take a small object at once, and drop the upload."""

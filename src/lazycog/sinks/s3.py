@@ -21,11 +21,14 @@ from lazycog._parts import PartLimits
 from lazycog.errors import DestinationExistsError, MissingExtraError, SinkError
 from lazycog.sinks._protocol import CONTENT_TYPE, Receipt
 from lazycog.sinks._retry import retried
+from lazycog.sinks._s3_stale import drop_unanswered, stale
+from lazycog.sinks._state import ObjectState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from lazycog._parts import Buffer
+    from lazycog.sinks._protocol import Leftover
 
 TRANSIENT_CODES = frozenset(
     {
@@ -38,6 +41,8 @@ TRANSIENT_CODES = frozenset(
 NOT_IMPLEMENTED = 501
 ABORT_ATTEMPTS = 10
 ABORT_WAIT_SECONDS = 0.2
+STATE_SUFFIX = ".lazycog-resume"
+"""Where a write that can go on keeps its journal."""
 MARK = "lazycog-write"
 """Name of the metadata with the token of the write."""
 
@@ -122,13 +127,34 @@ class S3Sink:
                 known = self._noted()
                 if known:
                     return known
-            answer = self._call(
-                "create_multipart_upload", Key=self.key, **self._properties()
+            upload = self._create()
+            return self._note(upload) if self.is_lazy else upload
+
+    def _create(self) -> str:
+        """Create an upload, and drop those whose answer was lost on the way."""
+        since = time.monotonic()
+        filesystem, properties = client(self.options), self._properties()
+        answers: list[str] = [""]
+        tries = 0
+
+        def create() -> None:
+            nonlocal tries
+            tries += 1
+            answer = filesystem.call_s3(
+                "create_multipart_upload",
+                Bucket=self.bucket,
+                Key=self.key,
+                **properties,
             )
-            upload = str(answer["UploadId"])
-            if self.is_lazy:
-                return self._note(upload)
-            return upload
+            answers[0] = str(answer["UploadId"])
+
+        try:
+            retried(create, _is_transient)
+        finally:
+            if tries > 1:
+                age = time.monotonic() - since
+                drop_unanswered(self._call, self.key, answers[0], age)
+        return answers[0]
 
     def put(self, upload: str, number: int, data: Sequence[Buffer]) -> Receipt:
         """Send one part; the same call again replaces it."""
@@ -158,6 +184,26 @@ class S3Sink:
                 self._complete(upload, receipts, size)
         if self.is_lazy:
             self._forget()
+
+    def is_done(self, upload: str, size: int) -> bool:
+        """Whether the object is there as this write made it."""
+        del upload  # the mark tells
+        return self._is_ours(size)
+
+    @property
+    def state(self) -> ObjectState:
+        """Where the write notes what is finished."""
+        prefix = f"{self.bucket}/{self.key}{STATE_SUFFIX}"
+        return ObjectState("s3", prefix, self.options)
+
+    def can_go_on(self, upload: str) -> bool:
+        """Whether the upload, or the object that it became, is still there."""
+        with self._refused("look for the upload"):
+            try:
+                self._call("list_parts", Key=self.key, UploadId=upload)
+            except FileNotFoundError:
+                return self._is_ours()
+        return True
 
     def put_whole(self, upload: str, data: Sequence[Buffer]) -> None:
         """Send a small object at once, and drop the upload."""
@@ -191,6 +237,11 @@ class S3Sink:
                 time.sleep(ABORT_WAIT_SECONDS)
             if self.is_lazy:
                 self._forget()
+
+    def stale(self, age: float, *, dry_run: bool) -> list[Leftover]:
+        """Find, and remove but for a dry run, what killed writes left behind."""
+        with self._refused("look for uploads"):
+            return stale(self._call, self.key, age, dry_run=dry_run)
 
     def _is_gone(self, upload: str) -> bool:
         try:
@@ -256,10 +307,12 @@ class S3Sink:
                 raise self._exists() from error
             raise
 
-    def _is_ours(self, size: int) -> bool:
+    def _is_ours(self, size: int | None = None) -> bool:
         """Whether the object is the one of this write."""
         found = self._head()
-        if found is None or found["ContentLength"] != size:
+        if found is None or found["ContentLength"] != (
+            found["ContentLength"] if size is None else size
+        ):
             return False
         metadata = {name.lower(): text for name, text in found["Metadata"].items()}
         return bool(metadata.get(MARK) == self.token)
@@ -364,8 +417,10 @@ def client(options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - s3fs is untyped
             's3:// needs s3fs; install it: pip install "lazycog[s3]"'
         ) from error
     config = {"retries": {"max_attempts": 0}, **(options.get("config_kwargs") or {})}
-    # tried again here: two loops would multiply
-    return fsspec.filesystem("s3", **{**options, "config_kwargs": config})
+    # an instance of our own, for what is tried again here alone: loops would multiply
+    filesystem = fsspec.filesystem("s3", **{**options, "config_kwargs": config})
+    filesystem.retries = 1
+    return filesystem
 
 
 def _answer(error: BaseException | None) -> Mapping[str, Any]:
@@ -390,11 +445,9 @@ def _is_transient(error: Exception) -> bool:
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         server = status >= 500 and status != NOT_IMPLEMENTED  # noqa: PLR2004
         return bool(server or status == 429 or code in TRANSIENT_CODES)  # noqa: PLR2004
-    from botocore.exceptions import HTTPClientError  # noqa: PLC0415 - an extra
-    from botocore.parsers import ResponseParserError  # noqa: PLC0415
+    from s3fs.core import S3_RETRYABLE_ERRORS  # noqa: PLC0415 - an extra
 
-    broken = (ConnectionError, TimeoutError, HTTPClientError, ResponseParserError)
-    return isinstance(error, broken)
+    return isinstance(error, (ConnectionError, TimeoutError, *S3_RETRYABLE_ERRORS))
 
 
 def _md5(body: bytes) -> str:

@@ -1,0 +1,296 @@
+"""Azure Blob Storage: blocks of a block blob, through adlfs.
+
+Blocks belong to the name of the blob, not to an upload. So their ids carry the token of
+the write and a digest of their bytes: two writes never mix, and the commit names exactly
+the bytes that were sent.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import hashlib
+import io
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+from fsspec.asyn import sync
+
+from lazycog._parts import MIB, PartLimits
+from lazycog.errors import DestinationExistsError, MissingExtraError, SinkError
+from lazycog.sinks._protocol import CONTENT_TYPE, Receipt
+from lazycog.sinks._retry import retried
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from lazycog._parts import Buffer
+
+LIMITS = PartLimits(min_part=1, max_part=4000 * MIB, max_parts=50_000)
+"""Of block blobs since service version 2019-12-12."""
+MARK = "lazycog_write"
+"""Name of the metadata with the token of the write: an identifier, as Azure wants."""
+ATTEMPTS = 4
+"""On top of the client's own."""
+MISSING = 404
+CONFLICT = frozenset({409, 412})
+"""A condition that does not hold: the blob exists."""
+BUSY = frozenset({408, 429})
+
+
+@dataclass(frozen=True)
+class AzureSink:
+    """Plain value; every operation takes the client of its process."""
+
+    path: str
+    """URL of the blob."""
+    container: str
+    blob: str
+    token: str
+    """Marks the blob, and the blocks, of this write."""
+    overwrite: bool = True
+    limits: PartLimits = LIMITS
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Options of adlfs; never shown, for they may hold credentials."""
+
+    @classmethod
+    def of(
+        cls,
+        url: str,
+        token: str,
+        options: Mapping[str, Any],
+        limits: PartLimits,
+        *,
+        overwrite: bool,
+    ) -> AzureSink:
+        """Resolve a URL, and refuse one that cannot be written.
+
+        Parameters
+        ----------
+        url : str
+            ``az://container/blob`` or ``abfs://container@account.host/blob``.
+        token : str
+            Marks the blob.
+        options : mapping
+            Options of adlfs.
+        limits : PartLimits
+            What the store accepts.
+        overwrite : bool
+            Whether an existing blob may be replaced.
+
+        Returns
+        -------
+        AzureSink
+            Nothing is created yet.
+
+        Raises
+        ------
+        SinkError
+            The URL names no blob.
+        """
+        host, _, blob = url.partition("://")[2].partition("/")
+        container, _, account = host.partition("@")
+        if not container or not blob or blob.endswith("/"):
+            raise SinkError(
+                errno.EINVAL, "the URL names no blob: az://container/name.tif", url
+            )
+        known = {"account_name": account.partition(".")[0]} if account else {}
+        sink = cls(
+            url, container, blob, token, overwrite, limits, {**known, **options}
+        )
+        sink.check_absent()
+        return sink
+
+    def check_absent(self) -> None:
+        """Refuse an existing blob unless it may be replaced."""
+        if not self.overwrite and self._properties() is not None:
+            raise self._exists()
+
+    def begin(self) -> str:
+        """Name the upload: blocks need nothing to be begun."""
+        return self.token
+
+    def put(self, upload: str, number: int, data: Sequence[Buffer]) -> Receipt:
+        """Send one block; the same call again replaces it."""
+        body = b"".join(data)
+        digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        # ids of one blob must have one length
+        name = f"{upload:.32}-{number:05d}-{digest}"
+        identity = base64.b64encode(name.encode()).decode()
+        with self._refused(f"send block {number}"):
+            self._call(
+                "stage_block", identity, body, length=len(body), validate_content=True
+            )
+        return Receipt(upload, number, len(body), identity)
+
+    def commit(self, upload: str, receipts: Sequence[Receipt]) -> None:
+        """Compare what the store has with what was sent, and join it."""
+        from azure.storage.blob import BlobBlock  # noqa: PLC0415 - an extra
+
+        size = sum(each.size for each in receipts)
+        with self._refused("commit the blocks"):
+            if self.is_done(upload, size):
+                return
+            _, blocks = self._call("get_block_list", "all")
+            found = {each.id: each.size for each in blocks}
+            for each in receipts:
+                if found.get(each.etag) != each.size:
+                    raise SinkError(
+                        errno.EIO,
+                        f"the store does not have block {each.number} as it was sent; "
+                        "write again",
+                        self.path,
+                    )
+            identities = [BlobBlock(block_id=each.etag) for each in receipts]
+            self._settled("commit_block_list", identities, upload, size)
+
+    def is_done(self, upload: str, size: int) -> bool:
+        """Whether the blob is there as this write made it."""
+        found = self._properties()
+        if found is None or found.size != size:
+            return False
+        return bool((found.metadata or {}).get(MARK) == upload)
+
+    def put_whole(self, upload: str, data: Sequence[Buffer]) -> None:
+        """Send a small blob at once."""
+        body = b"".join(data)
+        with self._refused("send the blob"):
+            self._settled(
+                "upload_blob", body, upload, len(body), overwrite=self.overwrite
+            )
+
+    def abort(self, upload: str = "") -> None:
+        """Drop the blocks of a blob that did not exist; others expire by themselves.
+
+        Azure has no request for it: an empty blob is committed where there is none,
+        and deleted. Blocks beside an existing blob are kept for a week.
+        """
+        del upload  # blocks belong to the name
+
+        with self._refused("drop the blocks"):
+            if self._properties() is not None:
+                return
+            try:
+                self._call("commit_block_list", [], **_if_missing())
+            except Exception as error:  # the client's own classes are many
+                if _status(error) in CONFLICT:
+                    return
+                raise
+            self._call("delete_blob")
+
+    def _settled(
+        self, method: str, body: object, upload: str, size: int, **more: object
+    ) -> None:
+        """Run the operation that lets the blob appear; look when in doubt."""
+        from azure.storage.blob import ContentSettings  # noqa: PLC0415 - an extra
+
+        condition = {} if self.overwrite or more else _if_missing()
+        try:
+            self._call(
+                method,
+                body,
+                content_settings=ContentSettings(content_type=CONTENT_TYPE),
+                metadata={MARK: upload},
+                **condition,
+                **more,
+            )
+        except Exception as error:  # whatever it was, the blob tells
+            if self.is_done(upload, size):
+                return
+            if _status(error) in CONFLICT:
+                raise self._exists() from error
+            raise
+
+    def _properties(self) -> Any:  # noqa: ANN401 - azure's own
+        """Give the blob's properties, None without a committed blob."""
+        with self._refused("look at the blob"):
+            try:
+                return self._call("get_blob_properties")
+            except Exception as error:  # the client's own classes are many
+                if _status(error) == MISSING:
+                    return None
+                raise
+
+    def _exists(self) -> DestinationExistsError:
+        return DestinationExistsError(
+            errno.EEXIST,
+            "the blob exists and overwrite=False; remove it or allow it",
+            self.path,
+        )
+
+    def _call(self, method: str, *arguments: Any, **more: Any) -> Any:  # noqa: ANN401
+        """Make a request, again and again while the store is busy."""
+        filesystem = client(self.options)
+
+        async def request() -> Any:  # noqa: ANN401 - azure's own
+            service = filesystem.service_client
+            # a stream, which the client sends piece by piece, and a new one each time
+            sent = [
+                io.BytesIO(each) if isinstance(each, bytes) else each
+                for each in arguments
+            ]
+            async with service.get_blob_client(self.container, self.blob) as blob:
+                return await getattr(blob, method)(*sent, **more)
+
+        return retried(
+            lambda: sync(filesystem.loop, request), _is_transient, attempts=ATTEMPTS
+        )
+
+    @contextmanager
+    def _refused(self, action: str) -> Iterator[None]:
+        """Turn the store's refusal into one clear error."""
+        try:
+            yield
+        except (SinkError, MissingExtraError):
+            raise
+        except Exception as error:  # the client's own classes are many
+            reason = str(error).partition("\n")[0]
+            raise SinkError(
+                errno.EIO,
+                f"could not {action}: {type(error).__name__}: {reason}; the blob is as "
+                "it was",
+                self.path,
+            ) from error
+
+
+def client(options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - adlfs is untyped
+    """Give the Azure client of this process.
+
+    Raises
+    ------
+    MissingExtraError
+        adlfs is not installed.
+    """
+    try:
+        import adlfs  # noqa: F401, PLC0415 - an extra
+    except ImportError as error:
+        raise MissingExtraError(
+            'az:// and abfs:// need adlfs; install it: pip install "lazycog[azure]"'
+        ) from error
+    return fsspec.filesystem("abfs", **options)
+
+
+def _if_missing() -> dict[str, Any]:
+    from azure.core import MatchConditions  # noqa: PLC0415 - an extra
+
+    return {"match_condition": MatchConditions.IfMissing, "etag": "*"}
+
+
+def _status(error: BaseException) -> int:
+    return int(getattr(error, "status_code", 0) or 0)
+
+
+def _is_transient(error: Exception) -> bool:
+    """Whether the store was busy or the line broke."""
+    from azure.core.exceptions import (  # noqa: PLC0415 - an extra
+        ServiceRequestError,
+        ServiceResponseError,
+    )
+
+    status = _status(error)
+    if status:
+        return status >= 500 or status in BUSY  # noqa: PLR2004 - server errors
+    broken = (ConnectionError, TimeoutError, ServiceRequestError, ServiceResponseError)
+    return isinstance(error, broken)

@@ -1,0 +1,153 @@
+"""Azure: the contract of all sinks, and a whole write, on Azurite."""
+
+from __future__ import annotations
+
+import itertools
+
+import dask.array as da
+import fsspec
+import numpy as np
+import pytest
+from fsspec.asyn import sync
+
+import lazycog
+from contracts import FIRST, LAST, OLD, SECOND, PART, StoreContract
+from lazycog.errors import MissingExtraError, SinkError
+from lazycog.sinks.azure import AzureSink
+from oracles import raster
+
+pytestmark = pytest.mark.cloud
+CONTAINER = "container"
+names = (f"blob-{number}.tif" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def store(azurite_server):
+    """Azurite's options and a client, with a container."""
+    client = fsspec.filesystem("abfs", **azurite_server)
+    client.mkdir(CONTAINER)
+    return azurite_server, client
+
+
+class TestAzureSink(StoreContract):
+    """Blocks have no upload, so two promises differ."""
+
+    @pytest.fixture(autouse=True)
+    def destination(self, store):
+        self.options, self.client = store
+        self.blob = next(names)
+
+    def make(self, *, overwrite=True):
+        return AzureSink(
+            f"az://{CONTAINER}/{self.blob}",
+            CONTAINER,
+            self.blob,
+            "token",
+            overwrite,
+            options=self.options,
+        )
+
+    def ask(self, method, *arguments):
+        async def request():
+            service = self.client.service_client
+            async with service.get_blob_client(CONTAINER, self.blob) as blob:
+                return await getattr(blob, method)(*arguments)
+
+        return sync(self.client.loop, request)
+
+    def content(self):
+        self.client.invalidate_cache()
+        if not self.client.exists(f"{CONTAINER}/{self.blob}"):
+            return None
+        return self.client.cat_file(f"{CONTAINER}/{self.blob}")
+
+    def fill(self, content):
+        self.client.pipe_file(f"{CONTAINER}/{self.blob}", content, overwrite=True)
+
+    def leftovers(self):
+        if self.content() is not None:  # blocks beside a blob expire by themselves
+            return []
+
+        async def uncommitted():
+            service = self.client.service_client
+            async with service.get_container_client(CONTAINER) as container:
+                listed = container.list_blobs(include=["uncommittedblobs"])
+                return [each.name async for each in listed]
+
+        return [name for name in sync(self.client.loop, uncommitted) if name == self.blob]
+
+    def content_type(self):
+        return self.ask("get_blob_properties").content_settings.content_type
+
+    def test_a_part_that_is_not_the_one_sent_is_noticed(self):
+        """Ids name bytes, so a late task of another run changes nothing at all."""
+        sink = self.make()
+        upload, receipts = self.send(sink)
+        sink.put(upload, 2, [b"x" * PART])
+
+        sink.commit(upload, receipts)
+
+        assert self.content() == FIRST + SECOND + LAST
+
+    def test_a_part_after_the_abort_leaves_nothing(self):
+        """Azure takes it, and drops it after a week; no blob appears."""
+        sink = self.make()
+        upload, _ = self.send(sink, (1,))
+        sink.abort(upload)
+
+        sink.put(upload, 2, [SECOND])
+
+        assert self.content() is None
+
+    def test_blocks_that_are_not_there_are_noticed(self):
+        """Nothing appears."""
+        sink = self.make()
+        upload, receipts = self.send(sink)
+        sink.abort(upload)
+
+        with pytest.raises(SinkError, match="does not have block 1"):
+            sink.commit(upload, receipts)
+
+        assert self.content() is None
+
+
+def test_a_blob_has_the_bytes_of_the_file(tmp_path, store, monkeypatch):
+    """By URL and options; more than a thousand blocks would do as well."""
+    monkeypatch.setattr("lazycog._plan.MAX_CHUNK_SIZE", 512)
+    options, client = store
+    pixels = np.random.default_rng(0).integers(0, 60_000, (1, 2000, 2100), "uint16")
+    array = raster(da.from_array(pixels, chunks=(1, 512, 512)))
+    path = tmp_path / "a.tif"
+
+    for url in ("az://container/one.tif", "abfs://container/two.tif"):
+        result = lazycog.to_cog(
+            array, url, storage_options=options, part_size=100_000, progress=False
+        )
+        assert result.path == url
+
+    lazycog.to_cog(array, path, progress=False)
+    assert client.cat_file("container/one.tif") == path.read_bytes()
+    assert client.cat_file("container/two.tif") == path.read_bytes()
+
+
+def test_the_account_may_stand_in_the_url():
+    """As Azure's own tools write it."""
+    sink = AzureSink.of(
+        "abfs://data@account.dfs.core.windows.net/a/b.tif",
+        "token",
+        {},
+        AzureSink.limits,
+        overwrite=True,
+    )
+
+    assert (sink.container, sink.blob) == ("data", "a/b.tif")
+    assert sink.options == {"account_name": "account"}
+
+
+def test_a_missing_client_is_named_with_its_remedy(monkeypatch):
+    """The line to install it."""
+    monkeypatch.setitem(__import__("sys").modules, "adlfs", None)
+    array = raster(np.zeros((100, 100), "uint8"))
+
+    with pytest.raises(MissingExtraError, match=r'pip install "lazycog\[azure\]"'):
+        lazycog.to_cog(array, "az://container/a.tif", overwrite=False)
