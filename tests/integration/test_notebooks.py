@@ -12,13 +12,23 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 CELL_SECONDS = 400
 MAX_BYTES = 2 * 2**20
+LARGE = {"larger_than_memory"}
+"""Notebooks that write more than 1 GiB."""
 
 
 def _code(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(
+            path, id=path.stem, marks=[pytest.mark.large] if path.stem in LARGE else []
+        )
+        for path in NOTEBOOKS
+    ],
+)
 @pytest.mark.filterwarnings("default")  # what Jupyter itself warns about is not ours
 @pytest.mark.timeout(900)
 def test_notebook_runs(path, tmp_path):
