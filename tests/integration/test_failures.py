@@ -18,11 +18,11 @@ from pathlib import Path
 import cloudpickle
 import dask
 import dask.array as da
+import imagecodecs
 import numpy as np
 import pytest
 
 import lazycog
-from lazycog.codecs import Codec
 from lazycog.errors import (
     CogError,
     DestinationExistsError,
@@ -127,43 +127,33 @@ def test_a_chunk_of_the_source_that_raises(scheduler, path, unharmed):
     unharmed()
 
 
-class BrokenCodec(Codec):
-    """Refuses the tile whose first byte is 255."""
+def break_zstd():
+    """Let zstd refuse, in this process, a tile of nothing but 255."""
+    real = getattr(imagecodecs.zstd_encode, "real", imagecodecs.zstd_encode)
 
-    def encode(self, tile, out, level):
-        if tile[0] == 255:
+    def broken(tile, **how):
+        # horizontal differences: the first pixel of each row, then zeros
+        if tile[0] == 255 and not tile[1:200].any():
             raise ValueError("out of range")
-        return super().encode(tile, out, level)
+        return real(tile, **how)
 
-
-class MuteCodec(Codec):
-    """Gives no bytes."""
-
-    def encode(self, *_):
-        return 0
+    broken.real = real
+    imagecodecs.zstd_encode = broken
 
 
 @pytest.fixture
-def use_codec(monkeypatch):
-    """Give a function that puts a codec in the place of zstd."""
-    from lazycog.codecs import codec
-
-    def use(kind):
-        zstd = codec("zstd")
-        names = ("name", "compression", "function", "default_level")
-        values = {name: getattr(zstd, name) for name in names}
-        broken = kind(**values, has_predictor=False, expansion=zstd.expansion)
-        monkeypatch.setattr("lazycog._plan.codec", lambda _: broken)
-
-    return use
+def restored_zstd(monkeypatch):
+    """Undo what a test does to zstd in this process."""
+    monkeypatch.setattr(imagecodecs, "zstd_encode", imagecodecs.zstd_encode)
 
 
+@pytest.mark.usefixtures("restored_zstd")
 @pytest.mark.parametrize("scheduler", ALL, indirect=True)
-def test_an_encoder_that_raises(scheduler, path, unharmed, use_codec):
+def test_an_encoder_that_raises(scheduler, path, unharmed):
     """The tile is named by level, row and col, also from another process."""
-    use_codec(BrokenCodec)
 
     def chunk(location):
+        break_zstd()  # here, since tiles are encoded where chunks are made
         pixels = np.zeros((CHUNK, CHUNK), "uint16")
         if location == (1, 2):
             pixels[128:, :128] = 255
@@ -177,9 +167,9 @@ def test_an_encoder_that_raises(scheduler, path, unharmed, use_codec):
     unharmed()
 
 
-def test_an_encoder_that_gives_nothing(path, unharmed, use_codec):
+def test_an_encoder_that_gives_nothing(path, unharmed, monkeypatch):
     """An empty tile would read as nodata, so it is an error."""
-    use_codec(MuteCodec)
+    monkeypatch.setattr(imagecodecs, "zstd_encode", lambda *_, **__: b"")
 
     with pytest.raises(TileEncodeError, match="it gave no bytes"):
         lazycog.to_cog(scene(), path, **OPTIONS)
@@ -189,7 +179,6 @@ def test_an_encoder_that_gives_nothing(path, unharmed, use_codec):
 
 def test_a_bug_in_imagecodecs_names_the_tile(path, unharmed, monkeypatch):
     """Whatever the encoder raises."""
-    import imagecodecs
 
     def refused(*_, **__):
         raise imagecodecs.ZstdError("ZSTD_compress", "no memory")
@@ -396,18 +385,17 @@ def test_tasks_that_run_on_after_the_error(path, unharmed, monkeypatch, held_byt
     unharmed()
 
 
-def test_an_encoder_that_runs_on_after_the_error(
-    path, unharmed, monkeypatch, use_codec
-):
+def test_an_encoder_that_runs_on_after_the_error(path, unharmed, monkeypatch):
     """Tiles that would be parked after the abort are not."""
     running = Running()
     monkeypatch.setattr("lazycog._park.HELD_BYTES", 1)
 
-    class WaitingCodec(Codec):
-        def encode(self, tile, out, level):
-            running.started.set()
-            assert running.released.wait(30)
-            return super().encode(tile, out, level)
+    real = imagecodecs.zstd_encode
+
+    def waiting(tile, **how):
+        running.started.set()
+        assert running.released.wait(30)
+        return real(tile, **how)
 
     calls = itertools.count()
 
@@ -417,7 +405,7 @@ def test_an_encoder_that_runs_on_after_the_error(
             raise LookupError("bad sector")
         return noise((CHUNK, CHUNK))
 
-    use_codec(WaitingCodec)
+    monkeypatch.setattr(imagecodecs, "zstd_encode", waiting)
     with ThreadPoolExecutor(2) as pool, dask.config.set(pool=pool):
         with pytest.raises(LookupError):
             lazycog.to_cog(scene(chunk), path, **OPTIONS)

@@ -41,6 +41,8 @@ NAMES = [
     "quicklook",
     "read_window",
     "to_cog",
+    "to_cogs",
+    "to_tiled_geotiff",
     "validate",
 ]
 TOP_LEVEL = {
@@ -56,6 +58,8 @@ LEFT_BEHIND = {"build", "dist", "lazycog-demo"}
 """What building and the README's commands may leave in a clone."""
 FUNCTIONS = [
     lazycog.to_cog,
+    lazycog.to_cogs,
+    lazycog.to_tiled_geotiff,
     lazycog.plan,
     lazycog.validate,
     lazycog.open_cog,
