@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PART_OPTIONS = ("part_size", "min_part", "max_parts", "equal_parts")
 S3_SCHEMES = ("s3", "s3a")
+REFUSED_SCHEMES = ("gs", "gcs")
 AZURE_SCHEMES = ("az", "abfs", "abfss")
 RESUMABLE_SCHEMES = S3_SCHEMES
 
@@ -138,7 +139,14 @@ def store_sink(url: str, token: str, options: CogOptions, *, is_lazy: bool) -> P
         return AzureSink.of(
             url, token, storage_options, limits, overwrite=options.overwrite
         )
-    raise unknown_scheme(url)
+    if scheme in REFUSED_SCHEMES:
+        raise unknown_scheme(url)
+    from lazycog.sinks.fsspec_stream import LIMITS, StreamSink  # noqa: PLC0415
+
+    limits = part_limits(options, LIMITS)
+    return StreamSink.of(
+        url, token, storage_options, limits, overwrite=options.overwrite
+    )
 
 
 def stale_of_store(
