@@ -283,9 +283,6 @@ def test_threads_may_send_side_by_side():
 
     store = Meeting.new("memory", SMALL_PARTS)
 
-    lazycog.to_cog(
-        scene(), store, part_size=30_000, blocksize=64, progress=False
-    )
+    lazycog.to_cog(scene(), store, part_size=30_000, blocksize=64, progress=False)
 
     assert together
-

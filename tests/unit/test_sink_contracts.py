@@ -181,7 +181,7 @@ def test_any_file_system_has_the_bytes_of_the_file(tmp_path, monkeypatch):
     assert result.path == "memory://streams/a.tif"
 
 
-def test_a_url_that_cannot_be_written(tmp_path):
+def test_a_url_that_cannot_be_written():
     """Unknown protocols and read-only file systems."""
     array = raster(np.zeros((100, 100), "uint8"))
 

@@ -1,8 +1,8 @@
 """Azure Blob Storage: blocks of a block blob, through adlfs.
 
 Blocks belong to the name of the blob, not to an upload. So their ids carry the token of
-the write and a digest of their bytes: two writes never mix, and the commit names exactly
-the bytes that were sent.
+the write and a digest of their bytes: two writes never mix, and the commit names
+exactly the bytes that were sent.
 """
 
 from __future__ import annotations
@@ -97,9 +97,7 @@ class AzureSink:
                 errno.EINVAL, "the URL names no blob: az://container/name.tif", url
             )
         known = {"account_name": account.partition(".")[0]} if account else {}
-        sink = cls(
-            url, container, blob, token, overwrite, limits, {**known, **options}
-        )
+        sink = cls(url, container, blob, token, overwrite, limits, {**known, **options})
         sink.check_absent()
         return sink
 

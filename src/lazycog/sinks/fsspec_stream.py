@@ -1,8 +1,8 @@
 """Any other file system of fsspec that can be written: parts in a spool, then a stream.
 
 Such file systems know no parts. So workers write each part as a small file beside the
-destination, and the commit streams them, in order, into one. Every byte moves twice, and
-the second time through one worker.
+destination, and the commit streams them, in order, into one. Every byte moves twice,
+and the second time through one worker.
 """
 
 from __future__ import annotations
@@ -246,7 +246,10 @@ def _without_password(url: str) -> str:
 
     Examples
     --------
-    >>> _without_password("sftp://me:secret@host/a.tif"), _without_password("memory://a")
+    >>> (
+    ...     _without_password("sftp://me:secret@host/a.tif"),
+    ...     _without_password("memory://a"),
+    ... )
     ('sftp://host/a.tif', 'memory://a')
     """
     protocol, separator, rest = url.partition("://")
