@@ -132,7 +132,7 @@ def save_task(
     name: str,
     placement: RowPlacement,
     carry: Carry | None,
-    placed: Any,  # noqa: ANN401 - of either kind of sink
+    placed: Sent | tuple[int, ...],
     sent: Sequence[Sent],
     *summaries: Summary,
 ) -> None:

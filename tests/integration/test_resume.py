@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -52,9 +50,7 @@ def pixels_at(row, col):
 
 def noted(folder, row, col):
     """Compute a chunk of the source, and leave a file that says so."""
-    name = f"{row}-{col}-{os.getpid()}-{len(os.listdir(folder))}"
-    with pathlib.Path(os.path.join(folder, name)).open("xb"):
-        pass
+    (Path(folder) / f"{row}-{col}-{uuid.uuid4()}").touch(exist_ok=False)
     return pixels_at(row, col)
 
 
