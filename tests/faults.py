@@ -24,6 +24,11 @@ class FaultProxy:
         self.faults = []
         self.received = 0
 
+    def count(self, size):
+        """Count the bytes of a request."""
+        with self.lock:
+            self.received += size
+
     def choose(self, kind):
         """Give the fault of a request, None without one."""
         with self.lock:
@@ -49,69 +54,77 @@ def kind_of(method, path):
     return "begin" if "uploads" in query else "other"
 
 
-def handler_of(proxy):
-    """Make the class that handles the requests of a proxy."""
+class Handler(BaseHTTPRequestHandler):
+    """Handles the requests of the proxy of its server."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    protocol_version = "HTTP/1.1"
 
-        def forward(self):
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            kind = kind_of(self.command, self.path)
-            fault = proxy.choose(kind)
-            if kind in {"part", "complete"} or self.command == "PUT":
-                with proxy.lock:
-                    proxy.received += len(body) if fault is None else 0
-            if fault == "drop":
-                return self.hang_up()
-            if fault in {"500", "503"}:
-                return self.refuse(int(fault))
+    def forward(self):
+        """Pass a request on, or break it."""
+        proxy = self.server.proxy
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        fault = proxy.choose(kind_of(self.command, self.path))
+        if fault is None:
+            proxy.count(len(body))
+        if fault == "drop":
+            self.hang_up()
+        elif fault in {"500", "503"}:
+            self.refuse(int(fault))
+        else:
             if fault == "slow":
                 time.sleep(0.2)
-            connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
-            with contextlib.closing(connection):
-                headers = {k: v for k, v in self.headers.items() if k != "Expect"}
-                connection.request(self.command, self.path, body, headers)
-                answer = connection.getresponse()
-                content = answer.read()
+            answer, content = self.ask(proxy.port, body)
             if fault == "lost":
-                return self.hang_up()
-            return self.reply(answer, content, cut=fault == "truncated")
-
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = forward
-
-        def reply(self, answer, content, *, cut):
-            self.send_response(answer.status, answer.reason)
-            for name, value in answer.getheaders():
-                if name.lower() not in {"transfer-encoding", "content-length"}:
-                    self.send_header(name, value)
-            length = len(content)
-            if self.command == "HEAD":
-                length = answer.getheader("Content-Length", "0")
-            self.send_header("Content-Length", str(length))
-            self.end_headers()
-            self.wfile.write(content[: len(content) // 2] if cut else content)
-            if cut:
                 self.hang_up()
+            else:
+                self.reply(answer, content, cut=fault == "truncated")
 
-        def refuse(self, status):
-            code = {500: "InternalError", 503: "SlowDown"}[status]
-            content = f"<Error><Code>{code}</Code></Error>".encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content)
+    def ask(self, port, body):
+        """Ask the server behind."""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        with contextlib.closing(connection):
+            headers = {k: v for k, v in self.headers.items() if k != "Expect"}
+            connection.request(self.command, self.path, body, headers)
+            answer = connection.getresponse()
+            return answer, answer.read()
 
-        def hang_up(self):
-            self.close_connection = True
-            with contextlib.suppress(OSError):
-                self.connection.shutdown(socket.SHUT_RDWR)
+    def reply(self, answer, content, *, cut):
+        """Give the answer back, or half of it."""
+        self.send_response(answer.status, answer.reason)
+        for name, value in answer.getheaders():
+            if name.lower() not in {"transfer-encoding", "content-length"}:
+                self.send_header(name, value)
+        length = len(content)
+        if self.command == "HEAD":
+            length = answer.getheader("Content-Length", "0")
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2] if cut else content)
+        if cut:
+            self.hang_up()
 
-        def log_message(self, *_):
-            """Say nothing."""
+    def refuse(self, status):
+        """Answer that the store is busy."""
+        code = {500: "InternalError", 503: "SlowDown"}[status]
+        content = f"<Error><Code>{code}</Code></Error>".encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
-    return Handler
+    def hang_up(self):
+        """Close the line."""
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+for method in ("GET", "PUT", "POST", "DELETE", "HEAD"):
+    setattr(Handler, f"do_{method}", Handler.forward)
 
 
 class Server(ThreadingHTTPServer):
@@ -127,7 +140,8 @@ class Server(ThreadingHTTPServer):
 def proxied(port, seed, **options):
     """Run a fault proxy before a port; gives the proxy and its own port."""
     proxy = FaultProxy(port, seed, **options)
-    with Server(("127.0.0.1", 0), handler_of(proxy)) as server:
+    with Server(("127.0.0.1", 0), Handler) as server:
+        server.proxy = proxy
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:

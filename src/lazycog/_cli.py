@@ -308,7 +308,9 @@ def abort_stale(
         return
     verb = "would remove" if dry_run else "removed"
     for each in found:
-        click.echo(f"{verb} {each.kind} {each.name}, {each.age_seconds / 3600:.1f} h old")
+        click.echo(
+            f"{verb} {each.kind} {each.name}, {each.age_seconds / 3600:.1f} h old"
+        )
     if not found:
         click.echo("nothing was left behind")
 

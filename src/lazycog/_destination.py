@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PART_OPTIONS = ("part_size", "min_part", "max_parts", "equal_parts")
 S3_SCHEMES = ("s3", "s3a")
+REFUSED_SCHEMES = ("gs", "gcs")
 AZURE_SCHEMES = ("az", "abfs", "abfss")
 RESUMABLE_SCHEMES = S3_SCHEMES
 
@@ -71,7 +72,14 @@ def given_sink(sink: PartSink, options: CogOptions) -> PartSink:
     OptionError
         An option of the destination is set beside it.
     """
-    for name in ("resume", "storage_options", "lock", "min_part", "max_parts", "equal_parts"):
+    for name in (
+        "resume",
+        "storage_options",
+        "lock",
+        "min_part",
+        "max_parts",
+        "equal_parts",
+    ):
         if getattr(options, name):
             raise OptionError(
                 f"{name}= cannot work with a sink as the destination; give it to the "
@@ -138,7 +146,14 @@ def store_sink(url: str, token: str, options: CogOptions, *, is_lazy: bool) -> P
         return AzureSink.of(
             url, token, storage_options, limits, overwrite=options.overwrite
         )
-    raise unknown_scheme(url)
+    if scheme in REFUSED_SCHEMES:
+        raise OptionError(unknown_scheme(url))
+    from lazycog.sinks.fsspec_stream import LIMITS, StreamSink  # noqa: PLC0415
+
+    limits = part_limits(options, LIMITS)
+    return StreamSink.of(
+        url, token, storage_options, limits, overwrite=options.overwrite
+    )
 
 
 def stale_of_store(
@@ -160,12 +175,10 @@ def stale_of_store(
             url, "", storage_options, limits, overwrite=True, is_lazy=False
         )
         return sink.stale(age, dry_run=dry_run)
-    raise unknown_scheme(url)
+    raise OptionError(unknown_scheme(url))
 
 
-def unknown_scheme(url: str) -> OptionError:
-    """Say that a URL cannot be written."""
+def unknown_scheme(url: str) -> str:
+    """Say that nothing can be done at a URL."""
     scheme = url.partition("://")[0]
-    return OptionError(
-        f"dst={url!r}: nothing writes to {scheme}:// yet; use a path, or s3://"
-    )
+    return f"dst={url!r}: nothing writes to {scheme}:// yet; use a path, or s3://"

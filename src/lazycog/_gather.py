@@ -7,8 +7,8 @@ Per row of chunks, in one or more ranges of tile rows:
 * ``ends``   after the last row of a group of bands: joins what is between two bodies
 
 The commit joins the few bytes that are left of each level with the header. Numbers and
-bytes of a part depend on sizes alone, so a task that runs again replaces its parts by the
-same ones.
+bytes of a part depend on sizes alone, so a task that runs again replaces its parts by
+the same ones.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ class Ends:
         return 512 + sum(len(each.head) + len(each.tail) for each in kept)
 
 
-def ranges(plan: CogPlan, parts: PartPlan, stage: Stage, group: int, row: int) -> list[Range]:
+def ranges(
+    plan: CogPlan, parts: PartPlan, stage: Stage, group: int, row: int
+) -> list[Range]:
     """Split a row of chunks into ranges of tile rows, by their raw bytes.
 
     Parameters
@@ -147,7 +149,9 @@ def ranges(plan: CogPlan, parts: PartPlan, stage: Stage, group: int, row: int) -
     units: list[tuple[Unit, int]] = []
     for step, level in enumerate(stage.levels):
         tile_rows = ceil_div(len(own[step]), level.tile_size)
-        row_bytes = level.tile_cols * plan.tile_bytes(level) * plan.entry_shape(level)[3]
+        row_bytes = (
+            level.tile_cols * plan.tile_bytes(level) * plan.entry_shape(level)[3]
+        )
         units += [
             ((level.index, plane, tile_row), row_bytes)
             for plane in planes
@@ -341,7 +345,7 @@ def ends_task(
 def _join_body(
     parts: PartPlan, level: LevelEnds, head: bytes
 ) -> tuple[LevelEnds, list[bytes]]:
-    """Put what is left of a level in front of a body; it is then a part, or the head."""
+    """Put what is left of a level in front of a body: a part, or the level's head."""
     joined = level.tail + head
     if parts.equal:
         padded = joined + bytes(-len(joined) % parts.size)
@@ -389,6 +393,11 @@ def finish(
         What is left of each stage's levels.
     receipts : iterable of Receipt
         Of all parts sent so far.
+
+    Raises
+    ------
+    SinkError
+        The store refused, and no earlier run of this task had finished.
     """
     levels = {index: level for each in ends for index, level in each.levels.items()}
     gaps = _gaps(layout, levels)

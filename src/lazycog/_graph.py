@@ -430,7 +430,8 @@ class GraphBuilder:
                 if group == stage.groups - 1:
                     self.ends.append(ends)
             turn = self.turns.turn(stage, group, row)
-            turns.setdefault(turn, []).append(TaskRef(self.placed[-1]))
+            done = self.done_key(stage, group, row)
+            turns.setdefault(turn, []).append(TaskRef(done))
         for number, placed in turns.items():
             if len(placed) > 1:
                 self.add(self.turn_key(stage.index, number), turn_task, *placed)
@@ -440,7 +441,13 @@ class GraphBuilder:
         stage = self.plan.stages[number]
         if stage.groups > 1 and self.turns.together:
             return self.key(f"turn{number}", turn)
-        return self.key(f"placed{number}", *divmod(turn, stage.chunk_rows))
+        return self.done_key(stage, *divmod(turn, stage.chunk_rows))
+
+    def done_key(self, stage: Stage, group: int, row: int) -> Key:
+        """Name the task after which a row of chunks need not be computed again."""
+        saved = self.journal and not is_finished(self, stage, group, row)
+        name = "saved" if saved else "placed"
+        return self.key(f"{name}{stage.index}", group, row)
 
     def _add_cuts(
         self,

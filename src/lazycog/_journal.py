@@ -1,9 +1,9 @@
 """The journal of a write: finished rows of chunks, so that a killed write goes on.
 
 One record per row of chunks holds what later rows and the commit need of it: positions
-and sizes, receipts of parts, the bytes behind the last cut, and the pixels handed up. It
-is written once the row is safe at its destination. A write with the same plan and source
-takes finished rows from there and computes the others.
+and sizes, receipts of parts, the bytes behind the last cut, and the pixels handed up.
+It is written once the row is safe at its destination. A write with the same plan and
+source takes finished rows from there and computes the others.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def save_task(
     name: str,
     placement: RowPlacement,
     carry: Carry | None,
-    placed: Any,  # noqa: ANN401 - of either kind of sink
+    placed: Sent | tuple[int, ...],
     sent: Sequence[Sent],
     *summaries: Summary,
 ) -> None:
@@ -217,7 +217,7 @@ def pack(record: Record) -> bytes:
     }
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     file = io.BytesIO()
-    np.savez(file, **arrays)
+    np.savez(file, allow_pickle=False, **arrays)
     return file.getvalue()
 
 
@@ -234,7 +234,7 @@ def unpack(data: bytes) -> Record:
             sizes={level: arrays[f"sizes-{level}"] for level in levels},
             shared=None,  # no option with resume=True
             checksums=checksums,
-            partials=arrays["partials"] if "partials" in arrays else None,
+            partials=arrays.get("partials"),
             chunk_starts={
                 level: tuple(starts)
                 for level, starts in zip(levels, meta["chunk_starts"], strict=True)
@@ -248,9 +248,6 @@ def unpack(data: bytes) -> Record:
             (level, plane): (start, arrays[f"rest-{level}-{plane}"].tobytes())
             for level, plane, start in meta["rests"]
         }
-        pixels = tuple(
-            arrays[f"pixels-{col}"] if f"pixels-{col}" in arrays else None
-            for col in range(meta["chunks"])
-        )
+        pixels = tuple(arrays.get(f"pixels-{col}") for col in range(meta["chunks"]))
     receipts = tuple(Receipt(*each) for each in meta["receipts"])
     return Record(placement, Sent(checksums, receipts, heads), Carry(rests), pixels)

@@ -549,8 +549,11 @@ class _HeaderDraft:
         encoding = plan.encoding
         ghost = ghost_area(
             interleave=encoding.interleave,
+            # where tiles are shared, none need follow another
             block_order=not encoding.deduplicate,
-            mask_interleaved=encoding.masked and encoding.interleave == "pixel",
+            mask_interleaved=encoding.masked
+            and encoding.interleave == "pixel"
+            and not encoding.deduplicate,
         )
         position = _even(form.ghost_offset + len(ghost))
         ifds = []

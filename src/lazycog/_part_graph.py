@@ -2,7 +2,8 @@
 
 Parts are sent in place of runs that are written by position.
 
-Per row of chunks: ``carry`` and ``put`` for each range of tile rows, ``placed`` for all.
+Per row of chunks: ``carry`` and ``put`` for each range of tile rows, ``placed`` for
+all.
 A row with several ranges is regrouped first: ``strip`` per 8 chunks, ``pick`` per strip
 and range. Per group of bands of a stage: ``ends``. With a journal, ``saved`` per row; a
 finished row is one ``record`` from which the others pick.
@@ -204,9 +205,7 @@ def add_ends(builder: Builder, stage: Stage, group: int) -> Key:
         for index in range(count)
     ]
     before = builder.ref(f"ends{number}", group - 1) if group else None
-    last = builder.ref(
-        f"carry{number}", group, stage.chunk_rows - 1, counts[-1] - 1
-    )
+    last = builder.ref(f"carry{number}", group, stage.chunk_rows - 1, counts[-1] - 1)
     return builder.add(
         builder.key(f"ends{number}", group),
         ends_task,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from lazycog._destination import (
     part_limits,
     store_sink,
 )
-from lazycog._gather import Ends
+from lazycog._gather import Ends, Sent
 from lazycog._plan import CogPlan, plan_cog
 from lazycog._result import CogResult, LevelResult
 from lazycog.errors import OptionError, SinkError, SourceChangedError
@@ -93,6 +93,11 @@ def write(
     -------
     CogResult or dask.delayed.Delayed
         The result, or what computes to it.
+
+    Raises
+    ------
+    OptionError
+        ``resume=True`` with ``compute=False``.
     """
     token = uuid.uuid4().hex[:12]
     if options.resume and not compute:
@@ -225,7 +230,7 @@ def begin_or_go_on(
     name = _journal.fingerprint(plan, source)
     head = _journal.find(sink.state)
     if head is not None:
-        found = replace(sink, token=head.token)
+        found = sink.with_token(head.token)
         if head.fingerprint == name and found.can_go_on(head.upload):
             sink.check_absent()
             journal = _journal.go_on(found.state, plan, head.upload)
@@ -292,15 +297,14 @@ def commit(
         What was written.
     """
     placements, written = results[:count], results[count : 2 * count]
-    ends = [each for each in results[2 * count :] if isinstance(each, Ends)]
-    if plan.parts and isinstance(sink, PartSink):
-        receipts = [receipt for each in written for receipt in each.receipts]
-        written = [each.checksums for each in written]
-    _layout.check_one_run(plan, placements, written)
+    checksums = [each.checksums if isinstance(each, Sent) else each for each in written]
+    _layout.check_one_run(plan, placements, checksums)
     layout = _layout.assemble(plan, placements)
-    if plan.parts and isinstance(sink, PartSink):
+    if plan.parts and not isinstance(sink, LocalSink):
+        ends = [each for each in results[2 * count :] if isinstance(each, Ends)]
+        receipts = [receipt for each in written for receipt in each.receipts]
         _gather.finish(sink, started.upload, plan.parts, layout, ends, receipts)
-    else:
+    elif isinstance(sink, LocalSink):
         placed = [
             Placed(
                 each.section, each.offset, each.length, each.start, each.section_length

@@ -68,9 +68,12 @@ def test_a_worker_with_a_file_system_of_its_own(half_blind, compute, tmp_path):
     pixels = da.zeros((1, 800, 800), chunks=400, dtype="uint8")
     array = raster(pixels.map_blocks(block, dtype="uint8", meta=np.empty((0, 0, 0))))
 
+    def write():
+        result = array.geo.to_cog(folder / "a.tif", progress=False, compute=compute)
+        return result if compute else result.compute()
+
     with client.as_current(), pytest.raises(SinkError) as caught:
-        lazy = array.geo.to_cog(folder / "a.tif", progress=False, compute=compute)
-        lazy.compute()
+        write()
 
     text = str(caught.value)
     assert "do not see the destination's folder" in text

@@ -11,7 +11,7 @@ import pytest
 from fsspec.asyn import sync
 
 import lazycog
-from contracts import FIRST, LAST, OLD, SECOND, PART, StoreContract
+from contracts import FIRST, LAST, PART, SECOND, StoreContract
 from lazycog.errors import MissingExtraError, SinkError
 from lazycog.sinks.azure import AzureSink
 from oracles import raster
@@ -74,7 +74,9 @@ class TestAzureSink(StoreContract):
                 listed = container.list_blobs(include=["uncommittedblobs"])
                 return [each.name async for each in listed]
 
-        return [name for name in sync(self.client.loop, uncommitted) if name == self.blob]
+        return [
+            name for name in sync(self.client.loop, uncommitted) if name == self.blob
+        ]
 
     def content_type(self):
         return self.ask("get_blob_properties").content_settings.content_type

@@ -12,7 +12,6 @@ import pytest
 import lazycog
 from contracts import StoreContract
 from lazycog._parts import PartLimits
-from lazycog.errors import DestinationExistsError, SinkError
 from lazycog.sinks.s3 import S3Sink
 from oracles import raster
 
@@ -114,3 +113,36 @@ class TestS3Sink(StoreContract):
 
         assert self.content().endswith(b"end")
         assert self.leftovers() == []
+
+
+@pytest.mark.parametrize("size", [(500, 500), (3000, 3000)], ids=["whole", "parts"])
+def test_metadata_and_encryption_come_from_the_options(moto_server, size):
+    """For an object that is sent at once, and for one in parts."""
+    client = fsspec.filesystem("s3", **moto_server)
+    client.call_s3("create_bucket", Bucket="extras")
+    extra = {"ServerSideEncryption": "AES256", "Metadata": {"owner": "me"}}
+    options = {**moto_server, "s3_additional_kwargs": extra}
+    pixels = np.random.default_rng(0).integers(0, 60_000, (1, *size), "uint16")
+    array = raster(da.from_array(pixels, chunks=(1, 1024, 1024)))
+
+    lazycog.to_cog(
+        array, "s3://extras/a.tif", storage_options=options, part_size=5 * MIB
+    )
+
+    found = client.call_s3("head_object", Bucket="extras", Key="a.tif")
+    assert found["ServerSideEncryption"] == "AES256"
+    assert found["Metadata"]["owner"] == "me"
+    assert ("-" in found["ETag"]) == (size[0] > 1000)
+
+
+def test_credentials_are_in_no_name_and_no_text(moto_server):
+    """Of a graph: keys, and what its tasks show of themselves."""
+    array = raster(da.zeros((1, 2000, 2000), chunks=512, dtype="uint8"))
+
+    lazy = lazycog.to_cog(
+        array, "s3://extras/b.tif", storage_options=moto_server, compute=False
+    )
+
+    graph = dict(lazy.__dask_graph__())
+    assert "testing" not in " ".join(map(str, graph))
+    assert "testing" not in " ".join(map(repr, graph.values()))

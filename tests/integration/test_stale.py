@@ -45,7 +45,6 @@ def test_old_folders_of_a_file_are_removed(tmp_path):
 def test_the_command_says_what_it_removes(tmp_path):
     """As text and as JSON."""
     left_behind(tmp_path, "a.tif", "0123456789ab", hours=3)
-    command = [sys.executable, "-m", "lazycog._cli"]
     entry = "import sys; from lazycog._cli import main; sys.exit(main())"
     command = [sys.executable, "-c", entry, "abort-stale", str(tmp_path / "a.tif")]
 
@@ -131,7 +130,7 @@ def test_a_lazy_write_that_failed_is_cleaned_with_one_call(bucket):
 def test_a_lazy_write_to_a_file_is_cleaned_with_one_call(tmp_path):
     """Its temporary folder."""
 
-    def fail(block):
+    def fail(_block):
         raise ZeroDivisionError("source")
 
     pixels = da.zeros((1, 600, 600), chunks=300, dtype="uint8")

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import dask.array as da
+import fsspec
+import numpy as np
 import pytest
 
-from contracts import SinkContract
-from lazycog.errors import SinkError
+import lazycog
+from contracts import FIRST, LAST, SECOND, SinkContract
+from lazycog.errors import OptionError, SinkError
 from lazycog.sinks._protocol import PartSink, Receipt
+from lazycog.sinks.fsspec_stream import StreamSink
 from lazycog.sinks.local import LocalSink, Placed
 from lazycog.sinks.recording import RecordingSink
+from oracles import raster
 
 
 class TestRecordingSink(SinkContract):
@@ -108,3 +114,80 @@ class TestLocalSink(SinkContract):
 
     def leftovers(self):
         return [each for each in self.path.parent.iterdir() if each != self.path]
+
+
+class TestStreamSink(SinkContract):
+    """A file system without parts keeps it with a spool."""
+
+    @pytest.fixture(autouse=True, params=["memory", "local"])
+    def destination(self, request, tmp_path):
+        self.protocol = request.param
+        name = f"/{tmp_path.name}" if request.param == "memory" else str(tmp_path)
+        self.name = f"{name}/file.tif"
+        self.files = fsspec.filesystem(self.protocol)
+        self.files.makedirs(name, exist_ok=True)
+
+    def make(self, *, overwrite=True):
+        return StreamSink("url", self.protocol, self.name, "token", overwrite)
+
+    def content(self):
+        if not self.files.exists(self.name):
+            return None
+        return self.files.cat_file(self.name)
+
+    def fill(self, content):
+        self.files.pipe_file(self.name, content)
+
+    def leftovers(self):
+        folder = self.name.rpartition("/")[0]
+        return [each for each in self.files.find(folder) if each != self.name]
+
+    def test_a_part_that_is_not_the_one_sent_is_noticed(self):
+        """Names hold a digest, so a late task of another run changes nothing."""
+        sink = self.make()
+        upload, receipts = self.send(sink)
+        sink.put(upload, 2, [b"x" * 10])
+
+        sink.commit(upload, receipts)
+
+        assert self.content() == FIRST + SECOND + LAST
+
+    def test_parts_that_are_lost_are_noticed(self):
+        """As on a worker with a memory of its own."""
+        sink = self.make()
+        upload, receipts = self.send(sink)
+        self.files.rm(sink._part(receipts[1]))
+
+        with pytest.raises(SinkError, match="part 2 is not in the spool"):
+            sink.commit(upload, receipts)
+
+        assert self.content() is None
+
+
+def test_any_file_system_has_the_bytes_of_the_file(tmp_path, monkeypatch):
+    """By its URL."""
+    monkeypatch.setattr("lazycog._plan.MAX_CHUNK_SIZE", 256)
+    pixels = np.random.default_rng(0).integers(0, 60_000, (1, 900, 1000), "uint16")
+    array = raster(da.from_array(pixels, chunks=(1, 256, 256)))
+
+    result = lazycog.to_cog(
+        array, "memory://streams/a.tif", part_size=50_000, progress=False
+    )
+
+    lazycog.to_cog(array, tmp_path / "a.tif", progress=False)
+    files = fsspec.filesystem("memory")
+    assert files.cat_file("/streams/a.tif") == (tmp_path / "a.tif").read_bytes()
+    assert files.find("/streams") == ["/streams/a.tif"]
+    assert result.path == "memory://streams/a.tif"
+
+
+def test_a_url_that_cannot_be_written():
+    """Unknown protocols and read-only file systems."""
+    array = raster(np.zeros((100, 100), "uint8"))
+
+    with pytest.raises(OptionError, match="knows no protocol 'nowhere'"):
+        lazycog.to_cog(array, "nowhere://a/b.tif")
+    with pytest.raises(SinkError, match="names no file"):
+        lazycog.to_cog(array, "memory://")
+    with pytest.raises(SinkError, match="could not"):
+        lazycog.to_cog(array, "http://127.0.0.1:9/a.tif", progress=False)

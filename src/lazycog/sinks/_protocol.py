@@ -1,15 +1,15 @@
 """What every destination can do.
 
 A write has one life: ``begin``, bytes, ``commit`` or ``abort``. Bytes go in one of two
-ways. A file system takes them by position (`PositionSink`), an object store as numbered
-parts (`PartSink`). A sink is a plain frozen value that pickles; every call opens what it
-needs.
+ways. A file system takes them by position (``LocalSink``), an object store as numbered
+parts (``PartSink``). A sink is a plain frozen value that pickles; every call opens what
+it needs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +56,9 @@ class ResumableSink(Sink, Protocol):
     @property
     def state(self) -> State:
         """Where the write notes what is finished."""
+
+    def with_token(self, token: str) -> Self:
+        """Give the same sink under the token of a killed write."""
 
     def can_go_on(self, upload: str) -> bool:
         """Whether what an upload has sent so far is still there."""

@@ -13,9 +13,9 @@ import itertools
 import os
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from lazycog.errors import DestinationExistsError, SinkError
 from lazycog.sinks._state import FolderState
@@ -199,6 +199,10 @@ class LocalSink:
     def state(self) -> FolderState:
         """Where the write notes what is finished."""
         return FolderState(str(self.folder))
+
+    def with_token(self, token: str) -> Self:
+        """Give the same sink under the token of a killed write."""
+        return replace(self, token=token)
 
     def can_go_on(self, upload: str) -> bool:
         """Whether the temporary folder of a killed write is there; it is tidied."""

@@ -1,8 +1,8 @@
 """S3 and what speaks its language: multipart uploads through s3fs.
 
 Any worker sends any part; the object appears when the upload is completed. Each part
-carries its MD5, which every S3 server checks. The object is marked with the token of the
-write, so that a lost answer to the completion can be settled by looking.
+carries its MD5, which every S3 server checks. The object is marked with the token of
+the write, so that a lost answer to the completion can be settled by looking.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import errno
 import hashlib
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import fsspec
 
@@ -195,6 +195,10 @@ class S3Sink:
         """Where the write notes what is finished."""
         prefix = f"{self.bucket}/{self.key}{STATE_SUFFIX}"
         return ObjectState("s3", prefix, self.options)
+
+    def with_token(self, token: str) -> Self:
+        """Give the same sink under the token of a killed write."""
+        return replace(self, token=token)
 
     def can_go_on(self, upload: str) -> bool:
         """Whether the upload, or the object that it became, is still there."""

@@ -1,0 +1,257 @@
+"""Any other file system of fsspec that can be written: parts in a spool, then a stream.
+
+Such file systems know no parts. So workers write each part as a small file beside the
+destination, and the commit streams them, in order, into one. Every byte moves twice,
+and the second time through one worker.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+
+from lazycog._parts import PartLimits
+from lazycog.errors import (
+    DestinationExistsError,
+    MissingExtraError,
+    OptionError,
+    SinkError,
+)
+from lazycog.sinks._protocol import Receipt
+from lazycog.sinks._retry import retried
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from lazycog._parts import Buffer
+
+LIMITS = PartLimits(min_part=1, max_parts=100_000)
+"""A part is a file: the only limit is how many of them a folder should hold."""
+BEGUN = "begun"
+"""Stands in the spool while the write may go on."""
+
+
+@dataclass(frozen=True)
+class StreamSink:
+    """Plain value; every operation takes the file system of its process."""
+
+    path: str
+    """URL of the file."""
+    protocol: str
+    name: str
+    """Path of the file, without the protocol."""
+    token: str
+    """Names the spool of this write."""
+    overwrite: bool = True
+    limits: PartLimits = LIMITS
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Options of the file system; never shown, for they may hold credentials."""
+
+    @classmethod
+    def of(
+        cls,
+        url: str,
+        token: str,
+        options: Mapping[str, Any],
+        limits: PartLimits,
+        *,
+        overwrite: bool,
+    ) -> StreamSink:
+        """Resolve a URL, and refuse one that cannot be written.
+
+        Parameters
+        ----------
+        url : str
+            Of any protocol that fsspec knows.
+        token : str
+            Names the spool.
+        options : mapping
+            Options of the file system.
+        limits : PartLimits
+            Sizes of parts.
+        overwrite : bool
+            Whether an existing file may be replaced.
+
+        Returns
+        -------
+        StreamSink
+            Nothing is created yet.
+
+        Raises
+        ------
+        OptionError
+            fsspec does not know the protocol.
+        MissingExtraError
+            The protocol's package is not installed.
+        SinkError
+            The URL names no file.
+        """
+        protocol = url.partition("://")[0]
+        try:
+            known = fsspec.get_filesystem_class(protocol)
+        except ValueError as error:
+            raise OptionError(
+                f"dst={url!r}: fsspec knows no protocol {protocol!r}; use a path, or "
+                "s3://, az:// or another one of fsspec's"
+            ) from error
+        except ImportError as error:
+            raise MissingExtraError(f"{protocol}:// cannot be used: {error}") from error
+        name = str(known._strip_protocol(url))  # noqa: SLF001 - how fsspec resolves
+        if url.endswith("/") or not name.strip("/"):
+            raise SinkError(errno.EINVAL, "the URL names no file", url)
+        own = {**known._get_kwargs_from_urls(url), **options}  # noqa: SLF001
+        sink = cls(
+            _without_password(url), protocol, name, token, overwrite, limits, own
+        )
+        sink.check_absent()
+        return sink
+
+    @property
+    def _spool(self) -> str:
+        return f"{self.name}.lazycog-{self.token}"
+
+    def check_absent(self) -> None:
+        """Refuse an existing file unless it may be replaced."""
+        with self._refused("look at the destination"):
+            if not self.overwrite and self._call("exists", self.name):
+                raise DestinationExistsError(
+                    errno.EEXIST,
+                    "the file exists and overwrite=False; remove it or allow it",
+                    self.path,
+                )
+
+    def begin(self) -> str:
+        """Make the spool; again, it changes nothing."""
+        with self._refused("prepare"):
+            self._call("makedirs", self._spool, exist_ok=True)
+            self._call("pipe_file", f"{self._spool}/{BEGUN}", b"1")
+        return self.token
+
+    def put(self, upload: str, number: int, data: Sequence[Buffer]) -> Receipt:
+        """Write one part; the same call again replaces it."""
+        body = b"".join(data)
+        digest = hashlib.sha256(body).hexdigest()[:32]
+        receipt = Receipt(upload, number, len(body), digest)
+        with self._refused(f"write part {number}"):
+            if not self._call("exists", f"{self._spool}/{BEGUN}"):
+                raise SinkError(
+                    errno.ENOENT,
+                    "the spool is gone: the write was aborted, or a worker does not "
+                    f"share {self.protocol}://",
+                    self.path,
+                )
+            self._call("pipe_file", self._part(receipt), body)
+        return receipt
+
+    def commit(self, upload: str, receipts: Sequence[Receipt]) -> None:
+        """Stream all parts into the file."""
+        size = sum(each.size for each in receipts)
+        with self._refused("commit"):
+            for each in receipts:
+                if not self._has(each):
+                    if self.is_done(upload, size):
+                        return
+                    raise SinkError(
+                        errno.EIO,
+                        f"part {each.number} is not in the spool as it was written; do "
+                        f"all workers share {self.protocol}://?",
+                        self.path,
+                    )
+            self.check_absent()
+            parts = (self._call("cat_file", self._part(each)) for each in receipts)
+            self._stream(parts)
+        self.abort(upload)
+
+    def is_done(self, upload: str, size: int) -> bool:
+        """Whether the file is there, and the spool of its write is not."""
+        del upload  # the spool tells
+        if self._call("exists", f"{self._spool}/{BEGUN}"):
+            return False
+        return bool(self._call("exists", self.name)) and size == self._size(self.name)
+
+    def put_whole(self, upload: str, data: Sequence[Buffer]) -> None:
+        """Write a small file at once."""
+        self.check_absent()
+        with self._refused("write"):
+            self._stream(data)
+        self.abort(upload)
+
+    def abort(self, upload: str = "") -> None:
+        """Remove the spool; the destination was never touched."""
+        del upload  # the spool has the token's name
+        with self._refused("remove the spool"), suppress(FileNotFoundError):
+            self._call("rm", self._spool, recursive=True)
+
+    def _stream(self, pieces: Iterable[Buffer]) -> None:
+        """Write the file, which appears when it is complete where that is possible."""
+        file = self._files.open(self.name, "wb", autocommit=False)
+        try:
+            with file:
+                for each in pieces:
+                    file.write(each)
+            file.commit()
+        except BaseException:
+            with suppress(Exception):
+                file.discard()
+            raise
+
+    def _part(self, receipt: Receipt) -> str:
+        return f"{self._spool}/part-{receipt.number:06d}-{receipt.etag}"
+
+    def _has(self, receipt: Receipt) -> bool:
+        with suppress(FileNotFoundError):
+            return self._size(self._part(receipt)) == receipt.size
+        return False
+
+    def _size(self, name: str) -> int:
+        self._files.invalidate_cache()
+        return int(self._call("size", name))
+
+    def _call(self, method: str, *arguments: object, **more: object) -> Any:  # noqa: ANN401
+        """Ask the file system, again and again while the line is broken."""
+        operation: Callable[..., Any] = getattr(self._files, method)
+        return retried(lambda: operation(*arguments, **more), _is_transient)
+
+    @property
+    def _files(self) -> Any:  # noqa: ANN401 - fsspec is untyped
+        return fsspec.filesystem(self.protocol, **self.options)
+
+    @contextmanager
+    def _refused(self, action: str) -> Iterator[None]:
+        """Turn the file system's refusal into one clear error."""
+        try:
+            yield
+        except SinkError:
+            raise
+        except Exception as error:  # the file systems' own classes are many
+            raise SinkError(
+                getattr(error, "errno", None) or errno.EIO,
+                f"could not {action}: {type(error).__name__}: {error}; the destination "
+                "is as it was",
+                self.path,
+            ) from error
+
+
+def _is_transient(error: Exception) -> bool:
+    return isinstance(error, ConnectionError | TimeoutError)
+
+
+def _without_password(url: str) -> str:
+    """Leave out what stands before the host: sftp://user:password@host/file.
+
+    Examples
+    --------
+    >>> (
+    ...     _without_password("sftp://me:secret@host/a.tif"),
+    ...     _without_password("memory://a"),
+    ... )
+    ('sftp://host/a.tif', 'memory://a')
+    """
+    protocol, separator, rest = url.partition("://")
+    host, slash, name = rest.partition("/")
+    return f"{protocol}{separator}{host.rpartition('@')[2]}{slash}{name}"
