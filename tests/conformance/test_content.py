@@ -150,7 +150,10 @@ def test_tags_of_a_namespace(tmp_path):
 
     with rasterio.open(tmp_path / "a.tif") as dataset:
         assert dataset.tags()["A"] == "1"
-        assert dataset.tags(ns="ACQUISITION") == {"CLOUDS": "12.5", "ORBIT": 'D & "E" <'}
+        assert dataset.tags(ns="ACQUISITION") == {
+            "CLOUDS": "12.5",
+            "ORBIT": 'D & "E" <',
+        }
 
 
 def test_gcps_of_a_raster_arrive(tmp_path):
