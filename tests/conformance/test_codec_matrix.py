@@ -38,7 +38,8 @@ PREDICTING = {"lzw", "deflate", "zstd", "lzma"}
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 REALS = (*INTEGERS, "float16", "float32", "float64")
 DTYPES = (*REALS, "bool", "complex64", "complex128")
-USUAL = ("uint8", "uint16", "float32")
+USUAL = ("uint8", "float32")
+USUAL_COUNTS = (1, 3)
 MATRIX = list(
     itertools.product(
         CODECS, DTYPES, ("pixel", "band", "tile"), ("auto", 1, 2, 3), (1, 3, 4)
@@ -145,9 +146,9 @@ def tifffile_levels(path):
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_usual_types_are_equal_or_refused(tmp_path, codec):
-    """Three types, all interleaves and predictors, 1, 3 and 4 bands."""
+    """Two types, all interleaves and predictors, 1 and 3 bands."""
     for number, each in enumerate(MATRIX):
-        if each[0] == codec and each[1] in USUAL:
+        if each[0] == codec and each[1] in USUAL and each[-1] in USUAL_COUNTS:
             check(tmp_path / f"{number}.tif", *each)
 
 
