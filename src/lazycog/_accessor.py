@@ -138,7 +138,11 @@ def to_tiled_geotiff(
 
     Parameters
     ----------
-    raster, dst, compute
+    raster : DataArray or Dataset
+        As in :func:`to_cog`.
+    dst : path or URL
+        As in :func:`to_cog`.
+    compute : bool
         As in :func:`to_cog`.
     **options
         Fields of :class:`lazycog.CogOptions` but for those of overviews.
