@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+# read when gcsfs is imported: an emulator has no gRPC that tells the kind of a bucket
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -66,9 +69,17 @@ def moto_server(servers_python):
 
 
 @pytest.fixture(scope="session")
+def google_server(servers_python):
+    """Google's JSON API, emulated; gives gcsfs's options."""
+    import servers
+
+    with servers.google(servers_python) as options:
+        yield options
+
+
+@pytest.fixture(scope="session")
 def azurite_server():
     """Azurite, where npm has put it; gives adlfs's options."""
-    import os
     import shutil
 
     import servers

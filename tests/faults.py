@@ -17,8 +17,9 @@ FAULTS = ("drop", "lost", "500", "503", "slow", "truncated")
 class FaultProxy:
     """Forwards to a server on loopback, and fails on purpose."""
 
-    def __init__(self, port, seed, rate=0.15, dead=""):
+    def __init__(self, port, seed, rate=0.15, dead="", lost=0):
         self.port, self.rate, self.dead = port, rate, dead
+        self.lost = lost
         self.random = random.Random(seed)
         self.lock = threading.Lock()
         self.faults = []
@@ -34,7 +35,10 @@ class FaultProxy:
         with self.lock:
             if self.dead and kind == self.dead:
                 fault = self.random.choice(("drop", "500", "503"))
-            elif kind == "complete" and self.random.random() < 3 * self.rate:
+            elif kind == "complete" and (
+                self.lost or self.random.random() < 3 * self.rate
+            ):
+                self.lost = max(0, self.lost - 1)
                 fault = "lost"
             elif self.random.random() < self.rate:
                 fault = self.random.choice(FAULTS)

@@ -1,4 +1,4 @@
-"""Object stores on loopback, for tests: Swift's S3 API, and moto.
+"""Object stores on loopback, for tests: Swift's S3 API, moto, Google's and Azure's.
 
 They live in a virtual environment of their own, since Swift brings eventlet. It is made
 on first use in ``.pytest_cache``; ``LAZYCOG_SERVERS`` names the Python of one that is
@@ -17,7 +17,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-REQUIREMENTS = ["swift==2.38.3", "moto[server]==5.2.5"]
+REQUIREMENTS = [
+    "swift==2.38.3",
+    "moto[server]==5.2.5",
+    "gcp-storage-emulator==2026.7.19",
+]
 START_SECONDS = 60
 RING = """
 import sys
@@ -191,6 +195,19 @@ def moto(python, port=None):
     command = [python.parent / "moto_server", "-H", "127.0.0.1", "-p", port]
     with running(command, ready=f"http://127.0.0.1:{port}/moto-api/"):
         yield s3_options(port)
+
+
+@contextlib.contextmanager
+def google(python):
+    """Run an emulator of Google's JSON API; gives gcsfs's options."""
+    port = free_port()
+    command = [
+        *(python.parent / "gcp-storage-emulator", "start", "--host", "127.0.0.1"),
+        *("--port", port, "--in-memory", "--default-bucket", "bucket"),
+    ]
+    with running(command, ready=f"http://127.0.0.1:{port}/storage/v1/b"):
+        url = f"http://127.0.0.1:{port}"
+        yield {"token": "anon", "project": "project", "endpoint_url": url}
 
 
 AZURE_ACCOUNT = "devstoreaccount1"

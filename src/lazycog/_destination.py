@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 PART_OPTIONS = ("part_size", "min_part", "max_parts", "equal_parts")
 S3_SCHEMES = ("s3", "s3a")
-REFUSED_SCHEMES = ("gs", "gcs")
 AZURE_SCHEMES = ("az", "abfs", "abfss")
 RESUMABLE_SCHEMES = S3_SCHEMES
 
@@ -146,8 +145,6 @@ def store_sink(url: str, token: str, options: CogOptions, *, is_lazy: bool) -> P
         return AzureSink.of(
             url, token, storage_options, limits, overwrite=options.overwrite
         )
-    if scheme in REFUSED_SCHEMES:
-        raise OptionError(unknown_scheme(url))
     from lazycog.sinks.fsspec_stream import LIMITS, StreamSink  # noqa: PLC0415
 
     limits = part_limits(options, LIMITS)
@@ -179,6 +176,6 @@ def stale_of_store(
 
 
 def unknown_scheme(url: str) -> str:
-    """Say that nothing can be done at a URL."""
+    """Say that leftovers at a URL cannot be found."""
     scheme = url.partition("://")[0]
-    return f"dst={url!r}: nothing writes to {scheme}:// yet; use a path, or s3://"
+    return f"dst={url!r}: abort-stale does not know {scheme}://; use a path, or s3://"

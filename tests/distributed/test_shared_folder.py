@@ -55,7 +55,9 @@ def half_blind(tmp_path):
             process.terminate()
 
 
-@pytest.mark.parametrize("compute", [True, False])
+@pytest.mark.parametrize(
+    "compute", [True, pytest.param(False, marks=pytest.mark.large)]
+)
 def test_a_worker_with_a_file_system_of_its_own(half_blind, compute, tmp_path):
     """The error names the two ways out, and nothing was computed."""
     client, folder = half_blind

@@ -126,7 +126,9 @@ def write_and_kill(bucket, folder, place, *, compute=True):
     return client.cat_file(url), uploads.get("Uploads", []), names
 
 
-@pytest.mark.parametrize("compute", [True, False])
+@pytest.mark.parametrize(
+    "compute", [True, pytest.param(False, marks=pytest.mark.large)]
+)
 def test_a_worker_that_dies_midway(tmp_path, bucket, quiet, compute):
     """Its tasks run again elsewhere, and send the same parts."""
     folder = tmp_path / f"once-{compute}"

@@ -21,6 +21,12 @@ from oracles import raster
 
 CHUNK, COLS, ROWS = 256, 4, 40
 MIB = 2**20
+SHARES = [
+    pytest.param(0.25, marks=pytest.mark.large),
+    0.5,
+    pytest.param(0.9, marks=pytest.mark.large),
+]
+"""How much of the source is computed when a write is killed."""
 SCRIPT = """
     import os, signal, sys
     sys.path[:0] = {paths!r}
@@ -103,7 +109,7 @@ def whole(tmp_path_factory):
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
+@pytest.mark.parametrize("share", SHARES)
 def test_a_killed_write_to_a_file_goes_on(tmp_path, computed, whole, share):
     """At most a tenth of the source is computed twice."""
     total = ROWS * COLS
@@ -131,14 +137,7 @@ def bucket(swift_server):
 
 
 @pytest.mark.cloud
-@pytest.mark.parametrize(
-    "share",
-    [
-        pytest.param(0.25, marks=pytest.mark.large),
-        0.5,
-        pytest.param(0.9, marks=pytest.mark.large),
-    ],
-)
+@pytest.mark.parametrize("share", SHARES)
 def test_a_killed_write_to_s3_goes_on(computed, whole, bucket, share):
     """The same, with parts that are there already."""
     options, client = bucket

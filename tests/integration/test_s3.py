@@ -21,6 +21,12 @@ MIB = 2**20
 names = (f"object-{number}.tif" for number in itertools.count())
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Wait less between attempts."""
+    monkeypatch.setattr("lazycog.sinks._retry.FIRST_WAIT_SECONDS", 0.001)
+
+
 class Store:
     """A bucket, looked at past the sink."""
 

@@ -239,9 +239,21 @@ def test_a_sink_brings_its_own_options(options, message):
         lazycog.to_cog(scene(), sink(), **options)
 
 
-def test_a_scheme_without_a_sink_is_refused():
+def test_resume_needs_a_store_that_can_go_on():
     """Before anything else."""
-    with pytest.raises(OptionError, match="nothing writes to gs://"):
+    with pytest.raises(OptionError, match="resume=True cannot work with dst='gs://"):
+        lazycog.to_cog(scene(), "gs://bucket/key.tif", resume=True)
+
+
+def test_a_missing_client_of_google_is_named_with_its_remedy(monkeypatch):
+    """The line to install it."""
+
+    def missing(_protocol):
+        raise ImportError("no gcsfs")
+
+    monkeypatch.setattr("fsspec.get_filesystem_class", missing)
+
+    with pytest.raises(MissingExtraError, match=r'pip install "lazycog\[gcs\]"'):
         lazycog.to_cog(scene(), "gs://bucket/key.tif")
 
 

@@ -80,14 +80,14 @@ class Positioned:
                 raise SinkError(f"part {each.number} is another one")
         position, placed = 0, []
         for each in receipts:
-            placed.append(Placed((each.number, 0), position, each.size))
+            placed.append(Placed((each.number, 0), position, each.size, 0, each.size))
             position += each.size
         self.sink.commit(b"", placed, position)
 
     def put_whole(self, _upload, data):
         body = b"".join(data)
         self.sink.write((1, 0), [(0, body)])
-        self.sink.commit(b"", [Placed((1, 0), 0, len(body))], len(body))
+        self.sink.commit(b"", [Placed((1, 0), 0, len(body), 0, len(body))], len(body))
 
     def abort(self, _upload):
         self.sink.abort()

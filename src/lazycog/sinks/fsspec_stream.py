@@ -22,7 +22,7 @@ from lazycog.errors import (
     OptionError,
     SinkError,
 )
-from lazycog.sinks._protocol import Receipt
+from lazycog.sinks._protocol import CONTENT_TYPE, Receipt
 from lazycog.sinks._retry import retried
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 LIMITS = PartLimits(min_part=1, max_parts=100_000)
 """A part is a file: the only limit is how many of them a folder should hold."""
+EXTRAS = {"gs": "gcs", "gcs": "gcs"}
+"""Protocols of our own extras; these take a media type, too."""
 BEGUN = "begun"
 """Stands in the spool while the write may go on."""
 
@@ -100,7 +102,11 @@ class StreamSink:
                 "s3://, az:// or another one of fsspec's"
             ) from error
         except ImportError as error:
-            raise MissingExtraError(f"{protocol}:// cannot be used: {error}") from error
+            extra = EXTRAS.get(protocol)
+            remedy = f'; pip install "lazycog[{extra}]"' if extra else ""
+            raise MissingExtraError(
+                f"{protocol}:// cannot be used: {error}{remedy}"
+            ) from error
         name = str(known._strip_protocol(url))  # noqa: SLF001 - how fsspec resolves
         if url.endswith("/") or not name.strip("/"):
             raise SinkError(errno.EINVAL, "the URL names no file", url)
@@ -189,7 +195,8 @@ class StreamSink:
 
     def _stream(self, pieces: Iterable[Buffer]) -> None:
         """Write the file, which appears when it is complete where that is possible."""
-        file = self._files.open(self.name, "wb", autocommit=False)
+        more = {"content_type": CONTENT_TYPE} if self.protocol in EXTRAS else {}
+        file = self._files.open(self.name, "wb", autocommit=False, **more)
         try:
             with file:
                 for each in pieces:
