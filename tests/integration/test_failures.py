@@ -472,7 +472,7 @@ def test_a_chunk_that_is_encoded_again_from_other_pixels(path, uncommitted):
     """The place task compares them with those whose sizes are in use."""
     source, tasks, results = uncommitted
     before = path.read_bytes()
-    for key in _keys(tasks, "source", "encode0", "place0", row=0):
+    for key in _keys(tasks, "source", "encode0", "place0", "placed0", row=0):
         del results[key]
     source.seed = 1
 
