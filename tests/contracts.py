@@ -1,7 +1,7 @@
 """What every sink promises, as tests that each of them inherits.
 
-A subclass gives `make`, which returns a sink for one destination, `content`, which looks
-at the destination past the sink, and `leftovers`, which counts what a write left behind.
+A subclass gives `make`, which returns a sink for one destination, `content`, which
+looks at the destination past the sink, and `leftovers`, which counts what a write left.
 """
 
 from __future__ import annotations

@@ -638,17 +638,29 @@ def handed_up_grid(stage: Stage, above: Stage, name: Callable[..., Key]) -> Grid
     return Grid(lambda block: name(f"summary{stage.index}", *block), bounds)
 
 
+@dataclass(frozen=True)
+class Course:
+    """How a write begins, ends, and what it goes on from."""
+
+    begin: Callable[..., Any]
+    """First task: ``begin(sink, sections, *after)`` gives when and where it began."""
+    commit: Callable[..., Any]
+    """Last task: ``commit(plan, sink, start, n, *placements, *placed, *ends, *saved)``
+    gives the result."""
+    after: Sequence[str] = ()
+    """Keys of tasks in other graphs that come first."""
+    journal: Journal | None = None
+    """Where finished rows are noted and taken from."""
+
+
 def build(
     array: Any,  # noqa: ANN401 - dask is untyped
     plan: CogPlan,
     sink: LocalSink | PartSink,
+    course: Course,
     *,
     token: str,
     lock: Any,  # noqa: ANN401 - anything with the context protocol
-    begin: Callable[..., Any],
-    commit: Callable[..., Any],
-    after: Sequence[str] = (),
-    journal: Journal | None = None,
 ) -> Delayed:
     """Build the graph of a whole write.
 
@@ -660,20 +672,12 @@ def build(
         The plan.
     sink : LocalSink or PartSink
         The destination.
+    course : Course
+        How the write begins and ends.
     token : str
         Makes the keys of this write its own.
     lock : context manager or None
         Serialises the writes.
-    begin, commit : callable
-        First and last task: ``begin(sink, sections)`` gives a start time, and
-        ``commit(plan, sink, start, n, *placements, *placed, *ends,
-        *saved)`` the result.
-
-    journal : Journal or None
-        Where finished rows are noted and taken from.
-
-    after : sequence of str
-        Keys of tasks in other graphs that come first.
 
     Returns
     -------
@@ -685,9 +689,9 @@ def build(
         together=max(array.chunks[0]) > plan.stages[0].band_group,
         lookahead=worker_threads() + plan.sent_behind(worker_threads()),
     )
-    builder = GraphBuilder(plan, sink, turns, lock, token, journal)
-    waits = [TaskRef(key) for key in after]
-    start = builder.add(builder.key("begin"), begin, sink, plan.sections, *waits)
+    builder = GraphBuilder(plan, sink, turns, lock, token, course.journal)
+    waits = [TaskRef(key) for key in course.after]
+    start = builder.add(builder.key("begin"), course.begin, sink, plan.sections, *waits)
     grid = source_grid(array)
     for stage in plan.stages:
         builder.add_stage(stage, grid, start)
@@ -699,7 +703,7 @@ def build(
     references = [TaskRef(key) for key in results]
     count = len(builder.placements)
     builder.tasks[final] = Task(
-        final, commit, plan, sink, TaskRef(start), count, *references
+        final, course.commit, plan, sink, TaskRef(start), count, *references
     )
     source = convert_legacy_graph(dict(array.__dask_graph__()))
     _gate_source(source, array.name, plan, builder)

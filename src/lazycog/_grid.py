@@ -308,12 +308,12 @@ def plan_stages(
         Bands per chunk.
     chunk_size : int
         Side of a chunk in pixels.
-    source_count : int or None
-        Bands that the first stage takes, where the later ones carry more.
     depth : int
         How often a chunk can be halved and still consist of whole tiles.
     support : int
         Source pixels that an overview pixel reads beyond its window, to either side.
+    source_count : int or None
+        Bands that the first stage takes, where the later ones carry more.
 
     Returns
     -------

@@ -1,8 +1,9 @@
 """Parts of an object: which bytes of the file each upload carries, and its number.
 
-A store joins numbered parts into one object. Where a section (level, plane) starts in the
-file is known last, but positions within it are known row by row. So the body of a section
-is cut at fixed positions of its own, and only what stands between two bodies waits:
+A store joins numbered parts into one object. Where a section (level, plane) starts in
+the file is known last, but positions within it are known row by row. So the body of a
+section is cut at fixed positions of its own, and only what stands between two bodies
+waits:
 
     header, small levels | body | tail, head | body | tail, head | body | tail
 
@@ -175,8 +176,8 @@ def plan_parts(
         size += max(PART_STEP, size // 16)
     raise CapacityError(
         f"the file may have {total} bytes, more than {limits.max_parts} parts of "
-        f"{limits.max_part // 2} bytes hold; write a smaller raster, or to a store with "
-        "other limits"
+        f"{limits.max_part // 2} bytes hold; write a smaller raster, or to a store "
+        "with other limits"
     )
 
 
@@ -203,7 +204,7 @@ def _numbered(
 ) -> PartPlan:
     """Reserve numbers for parts of a size.
 
-    Before each level some are reserved for what is between two bodies. Within a level, a
+    Before each level some are reserved for what is between two bodies. Within one, a
     section's first number follows all that the sections before it could use: one per
     `size` bytes of their bounds, and one more before each body.
     """

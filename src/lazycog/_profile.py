@@ -101,7 +101,7 @@ def _lower(_key: str, value: object) -> str:
 
 
 def _codec(_key: str, value: object) -> str | None:
-    """rio-cogeo's "raw" profile has COMPRESS=None; AUTO is "as the image"."""
+    """Take rio-cogeo's "raw" for no codec, and AUTO for that of the image."""
     text = str(value).lower()
     return {"raw": "none", "auto": None}.get(text, text)
 

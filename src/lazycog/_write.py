@@ -117,10 +117,9 @@ def write(
         the_plan,
         token=token,
         lock=_graph.make_lock(options.lock, token),
-        commit=commit,
     )
     if not compute:
-        return build(sink, begin=begin)
+        return build(sink, _graph.Course(begin, commit))
     started = None
     journal = None
     try:
@@ -131,7 +130,7 @@ def write(
             sink, started, journal = begin_or_go_on(sink, the_plan, source)
         else:
             started = begin(sink, the_plan.sections)
-        lazy = build(sink, begin=started, journal=journal)
+        lazy = build(sink, _graph.Course(started, commit, journal=journal))
         with (
             _progress.shown(the_plan.total_tiles, options.progress) as on_chunk,
             _watch.watch(the_plan, token, on_chunk),

@@ -113,11 +113,9 @@ def _lazy(jobs: Sequence[Job], options: CogOptions, begins: Sequence[Any]) -> An
                 array,
                 job.plan,
                 job.sink,
+                _graph.Course(first, commit, earlier),
                 token=job.token,
                 lock=_graph.make_lock(options.lock, job.token),
-                begin=first,
-                commit=commit,
-                after=earlier,
             )
         )
     return _graph.join(lazies)

@@ -12,8 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lazycog
-from lazycog._gather import Carry, Range, Slices, carry_task, ends_task, finish
-from lazycog._gather import put_task
+from lazycog._gather import (
+    Carry,
+    Range,
+    Slices,
+    carry_task,
+    ends_task,
+    finish,
+    put_task,
+)
 from lazycog._parts import MIB, PartLimits, plan_parts
 from lazycog.errors import CapacityError, OptionError, SourceChangedError
 from lazycog.sinks.recording import RecordingSink
@@ -39,7 +46,14 @@ def files(draw):
     lengths = draw(st.lists(length, min_size=cells, max_size=cells))
     header = draw(st.integers(1, 50))
     slack = draw(st.integers(0, 100))
-    return levels, groups, rows, np.array(lengths).reshape(levels, -1, rows), header, slack
+    return (
+        levels,
+        groups,
+        rows,
+        np.array(lengths).reshape(levels, -1, rows),
+        header,
+        slack,
+    )
 
 
 def laid_out(parts, levels, lengths, header):
@@ -101,7 +115,7 @@ def send(sink, parts, levels, groups, lengths):
 @given(files(), st.integers(4, 40), st.booleans(), st.integers(0, 60))
 def test_every_byte_is_in_exactly_one_legal_part(shape, least, equal, more):
     """The store that refuses every illegal part ends with the bytes of the file."""
-    levels, groups, rows, lengths, header_length, slack = shape
+    levels, groups, _, lengths, header_length, slack = shape
     least = 16 if equal else least
     limits = PartLimits(min_part=least, max_part=10**6, equal_parts=equal)
     sections = [
