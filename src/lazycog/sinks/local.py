@@ -377,10 +377,7 @@ def _write_all(file: int, data: bytes | memoryview, position: int) -> None:
 
 
 def _start_writing_back(file: int, position: int, length: int) -> None:
-    """Let the kernel begin to put bytes on disk, where it takes such a hint.
-
-    The commit waits until all are there. Meanwhile the processors encode.
-    """
+    """Let the kernel begin to put bytes on disk, for which the commit would wait."""
     hint = _hint()
     if hint is None or hint(file, position, length, WRITE_RANGE) == 0:
         return
