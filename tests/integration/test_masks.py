@@ -200,7 +200,6 @@ def test_statistics_of_bands_beside_alpha(tmp_path):
         ("pixel", (1, 100, 77), "threads"),
         ("pixel", (3, 333, 421), "synchronous"),
         ("band", (2, 64, 421), "threads"),
-        ("band", (2, 100, 77), "processes"),
     ],
 )
 @pytest.mark.parametrize("given", [True, False], ids=["array", "nodata"])

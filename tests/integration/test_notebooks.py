@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 CELL_SECONDS = 400
 MAX_BYTES = 2 * 2**20
-LARGE = {"larger_than_memory"}
+LARGE = {"choosing_a_codec", "larger_than_memory"}
 """Notebooks that write more than 1 GiB."""
 
 

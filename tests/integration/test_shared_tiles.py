@@ -64,8 +64,15 @@ def test_shared_tiles_promise_no_order(tmp_path):
     assert lazycog.validate(tmp_path / "a.tif").ok
 
 
-@pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
-@pytest.mark.parametrize("chunks", [(1, 200, 333), (3, 1100, 1300), (2, 512, 1300)])
+@pytest.mark.parametrize(
+    ("chunks", "scheduler"),
+    [
+        ((1, 200, 333), "synchronous"),
+        ((1, 200, 333), "processes"),
+        ((3, 1100, 1300), "threads"),
+        ((2, 512, 1300), "threads"),
+    ],
+)
 @pytest.mark.parametrize("options", [{"deduplicate": True}, {"sparse": True}], ids=str)
 def test_same_bytes_for_any_chunking(tmp_path, chunks, scheduler, options):
     """Which tile is kept depends on the file's order alone."""

@@ -111,7 +111,7 @@ def send(sink, parts, levels, groups, lengths):
     return upload, ends, receipts
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(files(), st.integers(4, 40), st.booleans(), st.integers(0, 60))
 def test_every_byte_is_in_exactly_one_legal_part(shape, least, equal, more):
     """The store that refuses every illegal part ends with the bytes of the file."""

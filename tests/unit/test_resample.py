@@ -311,7 +311,7 @@ def needed(source, target, start, stop, beyond):
     return first, min(source, math.ceil(stop * source / target - 1e-8) + beyond)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(cut_levels())
 def test_pieces_equal_the_whole(case):
     resampling, nodata, pixels, valid, target, (row_cuts, col_cuts) = case
