@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lazycog.errors import InputError
+
 if TYPE_CHECKING:
+    from pystac import Item
+
     from lazycog._plan import CogPlan
     from lazycog._statistics import BandStatistics
 
@@ -65,6 +69,48 @@ class CogResult:
         from lazycog import _views  # noqa: PLC0415 - only when shown
 
         return _views.result_html(self)
+
+    def to_stac_item(
+        self,
+        id: str | None = None,  # noqa: A002 - STAC's own word
+        *,
+        datetime: object = None,
+        href: str | None = None,
+    ) -> Item:
+        """Describe the file as a STAC item.
+
+        With the projection, raster and file extensions: footprint, size, transform,
+        bands with their statistics, length and SHA-256 of the file.
+
+        Parameters
+        ----------
+        id : str, optional
+            Name of the item, the file's name without its suffix by default.
+        datetime : datetime or str, optional
+            When the scene was acquired, in ISO 8601; by default the label "time" that
+            ``to_cogs`` has put into the file. Times without a zone are UTC.
+        href : str, optional
+            Where readers find the file, the path that was written by default.
+
+        Returns
+        -------
+        pystac.Item
+            With one asset, "data".
+
+        Raises
+        ------
+        MissingExtraError
+            pystac is not installed.
+        OptionError
+            There is no time, or it cannot be read.
+        InputError
+            The raster has no CRS, or no place on Earth.
+        """
+        from lazycog import _stac  # noqa: PLC0415 - an extra
+
+        if self.plan is None:
+            raise InputError("this result has no plan, so there is nothing to describe")
+        return _stac.to_item(self, self.plan, id, datetime, href)
 
     def __fspath__(self) -> str:
         return self.path

@@ -1,0 +1,178 @@
+"""A STAC item that describes a COG as it was written."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lazycog.errors import InputError, MissingExtraError, OptionError
+
+if TYPE_CHECKING:
+    from pystac import Item
+
+    from lazycog._plan import CogPlan
+    from lazycog._result import CogResult
+    from lazycog._statistics import BandStatistics
+
+MEDIA_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
+SHA256 = "1220"
+"""Prefix of a multihash: SHA-256, 32 bytes (file extension, file:checksum)."""
+READ_BYTES = 2**22
+SAMPLES_PER_EDGE = 21
+"""Points per edge of the footprint: edges bend between coordinate systems."""
+FILE_EXTENSION = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
+PROJECTION_EXTENSION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+RASTER_EXTENSION = "https://stac-extensions.github.io/raster/v1.1.0/schema.json"
+COMPLEX = {"complex64": "cfloat32", "complex128": "cfloat64"}
+"""Types that the raster extension calls otherwise than NumPy."""
+
+
+def to_item(
+    result: CogResult, plan: CogPlan, name: str | None, when: object, href: str | None
+) -> Item:
+    """Describe a file; see :meth:`lazycog.CogResult.to_stac_item`."""
+    try:
+        import pystac  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise MissingExtraError(
+            "to_stac_item needs pystac: pip install 'lazycog[stac]'"
+        ) from error
+    geometry, bbox = _footprint(plan)
+    item = pystac.Item(
+        id=name or Path(result.path).stem,
+        geometry=geometry,
+        bbox=bbox,
+        datetime=_moment(plan, when),
+        properties=_projection(plan),
+        stac_extensions=[FILE_EXTENSION, PROJECTION_EXTENSION, RASTER_EXTENSION],
+    )
+    fields: dict[str, Any] = {
+        "file:size": result.size,
+        "raster:bands": [
+            _band(plan, index, found) for index, found in enumerate(result.statistics)
+        ],
+    }
+    if Path(result.path).is_file():
+        fields["file:checksum"] = SHA256 + _sha256(result.path)
+    item.add_asset(
+        "data",
+        pystac.Asset(
+            href=href or result.path,
+            media_type=MEDIA_TYPE,
+            roles=["data"],
+            extra_fields=fields,
+        ),
+    )
+    return item
+
+
+def _sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while data := file.read(READ_BYTES):
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def _moment(plan: CogPlan, when: object) -> datetime:
+    """Take the caller's time, or that of the label that the file is of."""
+    text = plan.description.tags.get("time") if when is None else when
+    if text is None:
+        raise OptionError(
+            "datetime=None: the file has no time of its own; say when it was acquired, "
+            "for example datetime='2024-05-01T10:30:00Z'"
+        )
+    try:
+        moment = text if isinstance(text, datetime) else _parsed(str(text))
+    except ValueError as error:
+        raise OptionError(
+            f"datetime={text!r}: give a datetime or its ISO 8601 text: {error}"
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _parsed(text: str) -> datetime:
+    import numpy as np  # noqa: PLC0415
+
+    if text.endswith("Z") or "+" in text:
+        return datetime.fromisoformat(text)
+    # NumPy cuts nanoseconds, which a label may have
+    moment: datetime = np.datetime64(text).astype("M8[us]").item()
+    return moment
+
+
+def _footprint(plan: CogPlan) -> tuple[dict[str, Any], list[float]]:
+    """Give the outline of the raster in longitude and latitude."""
+    from rasterio.warp import transform  # noqa: PLC0415
+
+    wkt = plan.description.crs_wkt
+    if wkt is None or plan.description.gcps:
+        raise InputError(
+            "a STAC item needs a CRS and a transform, and this raster has none; set "
+            "them with .rio.write_crs() and .rio.write_transform()"
+        )
+    steps = [each / (SAMPLES_PER_EDGE - 1) for each in range(SAMPLES_PER_EDGE)]
+    down, back = steps[:-1], [1 - each for each in steps[:-1]]
+    corners = [
+        *((0.0, each) for each in down),
+        *((each, 1.0) for each in down),
+        *((1.0, each) for each in back),
+        *((each, 0.0) for each in back),
+    ]
+    a, b, c, d, e, f = plan.description.transform
+    places = [(col * plan.width, row * plan.height) for col, row in corners]
+    eastings = [a * col + b * row + c for col, row in places]
+    northings = [d * col + e * row + f for col, row in places]
+    lon, lat = transform(wkt, "EPSG:4326", eastings, northings)[:2]
+    if not all(map(math.isfinite, (*lon, *lat))):
+        raise InputError(
+            "the raster's outline has no longitude and latitude; a STAC item cannot "
+            "place it"
+        )
+    ring = [[x, y] for x, y in zip(lon, lat, strict=True)]
+    return (
+        {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
+        [min(lon), min(lat), max(lon), max(lat)],
+    )
+
+
+def _projection(plan: CogPlan) -> dict[str, Any]:
+    from rasterio.crs import CRS  # noqa: PLC0415
+
+    crs = CRS.from_wkt(str(plan.description.crs_wkt))
+    authority = crs.to_authority()
+    return {
+        "proj:code": ":".join(authority) if authority else None,
+        **({} if authority else {"proj:wkt2": crs.to_wkt()}),
+        "proj:shape": [plan.height, plan.width],
+        "proj:transform": list(plan.description.transform),
+    }
+
+
+def _band(plan: CogPlan, index: int, found: BandStatistics | None) -> dict[str, Any]:
+    band = plan.description.bands[index]
+    nodata = plan.description.nodata
+    said: dict[str, Any] = {
+        "data_type": COMPLEX.get(plan.encoding.dtype, plan.encoding.dtype)
+    }
+    if band.description:
+        said["name"] = band.description
+    if nodata is not None:
+        finite = math.isfinite(nodata)
+        said["nodata"] = nodata if finite else str(nodata)
+    if band.unit:
+        said["unit"] = band.unit
+    if (band.scale, band.offset) != (1.0, 0.0):
+        said |= {"scale": band.scale, "offset": band.offset}
+    if found is not None:
+        said["statistics"] = {
+            "minimum": found.minimum,
+            "maximum": found.maximum,
+            "mean": found.mean,
+            "stddev": found.stddev,
+            "valid_percent": found.valid_percent,
+        }
+    return said
