@@ -44,7 +44,7 @@ GROUP_CHUNK_SIZE = 2048
 """Side of the chunk that the bands of a group together fill to CHUNK_BYTES."""
 MAX_TILE_BYTES = 2**31 - 1
 """Tiles from 2 GiB on are refused by libtiff."""
-BASE_BYTES = 300 * 2**20
+BASE_BYTES = 350 * 2**20
 """A process with NumPy, Dask, GDAL, Numba and imagecodecs loaded, as measured."""
 FULL_RESOLUTION_ALIGNMENT = 4096
 """Level 0 starts at a multiple of it, so that a file system can put the header in
