@@ -203,10 +203,12 @@ class CogPlan:
         encoded = self.chunk_bytes * 4 / 3 * expansion
         image, overview = self.encoding.image, self.encoding.overview
         # rounded pixels of a row of tiles, and what a codec that takes no buffer gives
-        rounded = (image.quantises or overview.quantises) * self.chunk_bytes
+        beside = (image.quantises or overview.quantises) * self.chunk_bytes
+        # the bands are copied beside their mask, which is made from all of them
+        beside += self.encoding.masked * self.chunk_bytes * 3 // 2
         return int(
             self.chunk_bytes * (3 + 1 / 3)
-            + rounded
+            + beside
             + encoded
             + 2 * self.tile_bytes(self.levels[0])
         )
@@ -487,7 +489,8 @@ def _chunking(encoding: Encoding, levels: tuple[Level, ...]) -> tuple[int, int]:
     while True:
         side = tile_size << (depth + 1)
         width = min(side, levels[0].width) if stalled else side
-        if band_group * itemsize * side * width > CHUNK_BYTES:
+        # a mask does not shrink the chunk, which would then no longer fit the source's
+        if min(band_group, encoding.count) * itemsize * side * width > CHUNK_BYTES:
             break
         if side > MAX_CHUNK_SIZE and not (stalled and side // 2 < whole):
             break

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 
 SCRIPT = """
-import resource, sys
+import json, resource, sys
 import dask, dask.array as da, numpy as np, xarray as xr
 import lazycog
 
@@ -25,17 +26,19 @@ empty = np.empty((0, 0, 0), "uint16")
 pixels = da.map_blocks(make, dtype="uint16", chunks=chunks, meta=empty)
 scene = xr.DataArray(pixels, dims=("band", "y", "x"))
 with dask.config.set(scheduler="threads", num_workers=2):
-    promised = scene.geo.plan(level=1).peak_bytes(2)
-    scene.geo.to_cog(sys.argv[3], level=1, progress=False)
+    options = {"level": 1, **json.loads(sys.argv[4])}
+    promised = scene.geo.plan(**options).peak_bytes(2)
+    scene.geo.to_cog(sys.argv[3], progress=False, **options)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(peak, promised)
 """
 
 
-def _peak(path, rows, cols):
+def _peak(path, rows, cols, **options):
     """Give the measured and the promised peak of a write in a process of its own."""
+    text = json.dumps(options)
     run = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(rows), str(cols), str(path)],
+        [sys.executable, "-c", SCRIPT, *map(str, (rows, cols, path)), text],
         capture_output=True,
         text=True,
         check=True,
@@ -47,6 +50,25 @@ def _peak(path, rows, cols):
 def test_peak_is_within_the_plan(tmp_path):
     """Half a gigabyte of pixels on two threads."""
     peak, promised = _peak(tmp_path / "cog.tif", 8192, 8192)
+
+    assert peak <= promised
+
+
+@pytest.mark.large
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mask": True, "nodata": 0},
+        {"overview_resampling": "cubic"},
+        {"max_z_error": 8},
+        {"sparse": True, "deduplicate": True},
+        {"mask": True, "nodata": 0, "interleave": "band"},
+    ],
+    ids=str,
+)
+def test_peak_is_within_the_plan_of_any_option(tmp_path, options):
+    """What travels beside the pixels, and what is rounded, is planned, too."""
+    peak, promised = _peak(tmp_path / "cog.tif", 8192, 8192, **options)
 
     assert peak <= promised
 
