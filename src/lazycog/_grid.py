@@ -297,6 +297,7 @@ def plan_stages(
     two by two: at an odd size the windows drift across the edges of chunks, so the
     tiles of that level are made in a stage of their own. Wide kernels always reach
     across the edges, so every level has its own stage unless one chunk holds it all.
+    The last stages have smaller chunks, since they are made when all else is done.
 
     Parameters
     ----------
@@ -323,11 +324,15 @@ def plan_stages(
     stages: list[Stage] = []
     start = 0
     while start < len(levels):
+        first = levels[start]
+        if start and depth and not support and max(first.size) <= chunk_size:
+            # all wait for this one chunk: let several threads share it
+            chunk_size, depth = chunk_size // 2, depth - 1
         stop = start + 1
         while (
             stop < len(levels)
             and stop - start <= depth
-            and _stays_inside(levels[start], levels[stop - 1], chunk_size, support)
+            and _stays_inside(first, levels[stop - 1], chunk_size, support)
         ):
             stop += 1
         handed_up = levels[stop] if stop < len(levels) else None

@@ -41,11 +41,13 @@ def wait_for(condition):
 
 
 SCRIPT = """
-    import contextlib, sys, time
+    import contextlib, signal, sys, time
     from pathlib import Path
     import dask, dask.array as da, numpy as np, xarray as xr
     import lazycog, lazycog._plan
 
+    # a shell's background jobs ignore it, and so do their children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     lazycog._plan.MAX_CHUNK_SIZE = {chunk}
     folder = Path({folder!r})
 
