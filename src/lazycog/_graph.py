@@ -200,20 +200,28 @@ def _slices(spans: Sequence[Span]) -> Slices:
     return first, second, third
 
 
-def chunk_pieces(grid: Grid, task: ChunkTask) -> list[Piece]:
-    """Give the parts of blocks that together are a chunk with its halo."""
-    rows, cols = task.axes
-    wanted = (task.bands, rows.need[0], cols.need[0])
-    axes = [grid.pieces(axis, span) for axis, span in enumerate(wanted)]
-    return [
-        Piece(
-            block=(band[0], row[0], col[0]),
-            inside=_slices((band[1], row[1], col[1])),
-            target=_slices((band[2], row[2], col[2])),
-            volume=len(band[1]) * len(row[1]) * len(col[1]),
-        )
-        for band, row, col in itertools.product(*axes)
+def stage_pieces(grid: Grid, stage: Stage) -> dict[tuple[int, int, int], list[Piece]]:
+    """Give, per chunk with its halo, the parts of blocks that it is made of."""
+    rows = [stage.axis_chunk(0, row).need[0] for row in range(stage.chunk_rows)]
+    cols = [stage.axis_chunk(1, col).need[0] for col in range(stage.chunk_cols)]
+    wanted = ([stage.bands(group) for group in range(stage.groups)], rows, cols)
+    # split each axis once: a chunk is a product of three of its parts
+    axes = [
+        [(index, grid.pieces(axis, span)) for index, span in enumerate(spans)]
+        for axis, spans in enumerate(wanted)
     ]
+    return {
+        (group, row, col): [
+            Piece(
+                block=(band[0], line[0], column[0]),
+                inside=_slices((band[1], line[1], column[1])),
+                target=_slices((band[2], line[2], column[2])),
+                volume=len(band[1]) * len(line[1]) * len(column[1]),
+            )
+            for band, line, column in itertools.product(bands, lines, columns)
+        ]
+        for (group, bands), (row, lines), (col, columns) in itertools.product(*axes)
+    }
 
 
 def pixels_of(block: Any) -> NDArray[np.generic]:  # noqa: ANN401 - two kinds of block
@@ -386,6 +394,7 @@ class GraphBuilder:
         self.journal = journal
         self.saved: list[Key] = []
         self.sink = sink
+        self.park_folder = getattr(sink, "park_folder", None)
         self.lock = lock
         self.token = token
         self.tasks: dict[Any, Task] = {}
@@ -410,13 +419,10 @@ class GraphBuilder:
 
     def add_stage(self, stage: Stage, grid: Grid, begin: Key) -> None:
         """Add all tasks of a stage."""
+        pieces = stage_pieces(grid, stage)
         chunks = {
-            (group, row, col): ChunkTask(stage, self.plan.encoding, group, row, col)
-            for group in range(stage.groups)
-            for row in range(stage.chunk_rows)
-            for col in range(stage.chunk_cols)
+            index: ChunkTask(stage, self.plan.encoding, *index) for index in pieces
         }
-        pieces = {index: chunk_pieces(grid, task) for index, task in chunks.items()}
         # what a stage hands up is small enough to go whole to each chunk that it meets
         thin = {} if stage.index else self._add_cuts(stage, grid, pieces)
         for index, task in chunks.items():
@@ -515,7 +521,7 @@ class GraphBuilder:
             task,
             None if whole else tuple(assembly),
             self.token,
-            getattr(self.sink, "park_folder", None),
+            self.park_folder,
             List(*self.gate(stage, *index)),
             *references,
         )
