@@ -19,7 +19,7 @@ from lazycog.errors import SinkError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HELD_BYTES = 256 * 2**20
+HELD_BYTES = 96 * 2**20
 """Encoded bytes that one process keeps in memory, over all its threads and writes."""
 
 
