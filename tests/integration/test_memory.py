@@ -16,9 +16,11 @@ import lazycog
 def make(block_info=None):
     where = block_info[None]["array-location"]
     shape = tuple(stop - start for start, stop in where)
+    # nothing but the block itself: what a source takes beside it is not planned
     noise = np.random.default_rng(sum(start for start, _ in where))
-    y = np.arange(*where[1])[:, None]
-    return (noise.integers(0, 64, shape) + 20 * (y % 50)).astype("uint16")
+    pixels = noise.integers(0, 64, shape, "uint16")
+    pixels += (20 * (np.arange(*where[1]) % 50)).astype("uint16")[:, None]
+    return pixels
 
 rows, cols = int(sys.argv[1]), int(sys.argv[2])
 chunks = ((4,), (2048,) * (rows // 2048), (2048,) * (cols // 2048))
@@ -75,10 +77,10 @@ def test_peak_is_within_the_plan_of_any_option(tmp_path, options):
 
 @pytest.mark.large
 def test_peak_does_not_grow_with_the_scene(tmp_path):
-    """2.1 GB and 4.3 GB of pixels take the same memory, under 900 MB."""
+    """2.1 GB and 4.3 GB of pixels take the same memory, under 700 MB."""
     peaks = [_peak(tmp_path / "cog.tif", rows, 16384) for rows in (16384, 32768)]
 
     for peak, promised in peaks:
         assert peak <= promised
-    assert peaks[0][0] < 900e6
+    assert peaks[0][0] < 700e6
     assert peaks[1][0] <= 1.05 * peaks[0][0]
