@@ -51,7 +51,9 @@ def cut_tile(
     if predictor == HORIZONTAL:
         unsigned = UNSIGNED[pixels.dtype.itemsize]
         tile = scratch.view(unsigned)
-        _interleave_differences(pixels.view(unsigned), row, col, tile)
+        _interleave_differences(
+            pixels.view(unsigned), row, col, tile, (0,) * len(pixels)
+        )
         return tile.view(np.uint8).reshape(-1)
     height, width, _ = scratch.shape
     inner = pixels[:, row : row + height, col : col + width].transpose(1, 2, 0)
@@ -91,21 +93,31 @@ def cut_mask_tile(pixels: NDArray[np.generic], tile_size: int) -> NDArray[np.uin
 
 @numba.njit(nogil=True, cache=True)
 def _interleave_differences(
-    pixels: NDArray[np.generic], row: int, col: int, tile: NDArray[np.generic]
+    pixels: NDArray[np.generic],
+    row: int,
+    col: int,
+    tile: NDArray[np.generic],
+    bands: tuple[int, ...],
 ) -> None:
-    """Fill `tile` (row, col, band) with horizontal differences of `pixels`."""
-    count = pixels.shape[0]
+    """Fill `tile` (row, col, band) with horizontal differences of `pixels`.
+
+    `bands` has an item per band: the length of a tuple is part of its type, so the
+    innermost loop is unrolled, which makes it two to five times as fast.
+    """
+    count = len(bands)
     height = min(tile.shape[0], pixels.shape[1] - row)
     width = min(tile.shape[1], pixels.shape[2] - col)
     zero = tile.dtype.type(0)
     for y in range(height):
+        lines = pixels[:, row + y, col : col + width]
+        flat = tile[y].reshape(-1)
         for band in range(count):
-            previous = zero
-            for x in range(width):
-                value = pixels[band, row + y, col + x]
-                tile[y, x, band] = value - previous
-                previous = value
-            if width < tile.shape[1]:
-                tile[y, width, band] = zero - previous  # type: ignore[operator] # numba: numbers
-        tile[y, width + 1 :, :] = zero
+            flat[band] = lines[band, 0]
+        for x in range(1, width):
+            for band in range(count):
+                flat[x * count + band] = lines[band, x] - lines[band, x - 1]
+        if width < tile.shape[1]:
+            for band in range(count):
+                flat[width * count + band] = zero - lines[band, width - 1]
+            flat[(width + 1) * count :] = zero
     tile[height:, :, :] = zero
