@@ -810,6 +810,8 @@ def make_lock(lock: Any, token: str) -> Any:  # noqa: ANN401 - anything with the
 
 def _client() -> Any:  # noqa: ANN401 - distributed may not be installed
     """Give the distributed client that would compute, or None."""
+    if "distributed" not in sys.modules:  # which Dask would import to look for one
+        return None
     from dask.base import get_scheduler  # noqa: PLC0415
 
     client = getattr(get_scheduler(), "__self__", None)
@@ -851,5 +853,10 @@ def _client_of_task() -> Any:  # noqa: ANN401 - distributed may not be installed
 
 def compute(lazy: Delayed) -> Any:  # noqa: ANN401
     """Compute a lazy write on whatever scheduler is configured."""
-    (result,) = dask.compute(lazy)
+    scheduler = dask.config.get("scheduler", None)
+    if "distributed" not in sys.modules:
+        # there is no client, but Dask would import all of distributed to find out
+        named = dask.base.named_schedulers
+        scheduler = named.get(str(scheduler or "threads").lower(), scheduler)
+    (result,) = dask.compute(lazy, scheduler=scheduler)
     return result

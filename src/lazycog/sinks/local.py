@@ -241,7 +241,8 @@ class LocalSink:
         with _refused("write", self.path), _opened(self._section(section)) as file:
             for position, data in pieces:
                 _write_all(file, data, position)
-                _start_writing_back(file, position, len(data))
+                if section[0] == 0:  # the others are copied and removed
+                    _start_writing_back(file, position, len(data))
 
     def commit(self, header: bytes, placed: Sequence[Placed], size: int) -> None:
         """Assemble the file and let it appear.
