@@ -6,6 +6,8 @@ import random
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from lazycog.sinks._errors import client_errors
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -45,7 +47,7 @@ def retried(
     for _ in range(attempts - 1):
         try:
             return operation()
-        except Exception as error:  # the caller knows which may go away
+        except client_errors() as error:
             if not is_transient(error):
                 raise
         # not all workers at once

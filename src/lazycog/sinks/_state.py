@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import os
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import fsspec
 
-from lazycog.errors import SinkError
+from lazycog.sinks._errors import refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
 
 class State(Protocol):
@@ -109,18 +109,9 @@ class ObjectState:
         with self._refused("list"):
             self._files.invalidate_cache()
 
-    @contextmanager
-    def _refused(self, action: str) -> Iterator[None]:
+    def _refused(self, action: str) -> AbstractContextManager[None]:
         """Turn the store's refusal into one clear error."""
-        try:
-            yield
-        except Exception as error:  # the clients' own classes are many
-            raise SinkError(
-                getattr(error, "errno", None) or errno.EIO,
-                f"could not {action} the journal of the write: "
-                f"{type(error).__name__}: {error}",
-                self.prefix,
-            ) from error
+        return refused(f"{action} the journal of the write", self.prefix)
 
     def _path(self, name: str) -> str:
         return f"{self.prefix}/{name}"

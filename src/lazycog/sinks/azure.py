@@ -11,7 +11,6 @@ import base64
 import errno
 import hashlib
 import io
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +19,13 @@ from fsspec.asyn import sync
 
 from lazycog._parts import MIB, PartLimits
 from lazycog.errors import DestinationExistsError, MissingExtraError, SinkError
+from lazycog.sinks._errors import client_errors, refused
 from lazycog.sinks._protocol import CONTENT_TYPE, Receipt
 from lazycog.sinks._retry import retried
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from lazycog._parts import Buffer
 
@@ -171,7 +172,7 @@ class AzureSink:
                 return
             try:
                 self._call("commit_block_list", [], **_if_missing())
-            except Exception as error:  # the client's own classes are many
+            except client_errors() as error:
                 if _status(error) in CONFLICT:
                     return
                 raise
@@ -181,7 +182,7 @@ class AzureSink:
         """Give the ids and sizes of the blocks that wait for a commit."""
         try:
             _, blocks = self._call("get_block_list", "all")
-        except Exception as error:  # the client's own classes are many
+        except client_errors() as error:
             if _status(error) == MISSING:
                 return {}
             raise
@@ -203,7 +204,7 @@ class AzureSink:
                 **condition,
                 **more,
             )
-        except Exception as error:  # whatever it was, the blob tells
+        except client_errors() as error:  # whatever it was, the blob tells
             if self.is_done(upload, size):
                 return
             if _status(error) in CONFLICT:
@@ -215,7 +216,7 @@ class AzureSink:
         with self._refused("look at the blob"):
             try:
                 return self._call("get_blob_properties")
-            except Exception as error:  # the client's own classes are many
+            except client_errors() as error:
                 if _status(error) == MISSING:
                     return None
                 raise
@@ -245,21 +246,9 @@ class AzureSink:
             lambda: sync(filesystem.loop, request), _is_transient, attempts=ATTEMPTS
         )
 
-    @contextmanager
-    def _refused(self, action: str) -> Iterator[None]:
+    def _refused(self, action: str) -> AbstractContextManager[None]:
         """Turn the store's refusal into one clear error."""
-        try:
-            yield
-        except (SinkError, MissingExtraError):
-            raise
-        except Exception as error:  # the client's own classes are many
-            reason = str(error).partition("\n")[0]
-            raise SinkError(
-                errno.EIO,
-                f"could not {action}: {type(error).__name__}: {reason}; the blob is as "
-                "it was",
-                self.path,
-            ) from error
+        return refused(action, self.path, "the blob is as it was")
 
 
 def client(options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - adlfs is untyped

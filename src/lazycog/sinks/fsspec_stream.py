@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +22,13 @@ from lazycog.errors import (
     OptionError,
     SinkError,
 )
+from lazycog.sinks._errors import client_errors, refused
 from lazycog.sinks._protocol import CONTENT_TYPE, Receipt
 from lazycog.sinks._retry import retried
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from lazycog._parts import Buffer
 
@@ -202,9 +204,13 @@ class StreamSink:
                 for each in pieces:
                     file.write(each)
             file.commit()
-        except BaseException:
-            with suppress(Exception):
+        except BaseException as error:
+            try:
                 file.discard()
+            except client_errors() as left:
+                error.add_note(
+                    f"a draft of {self.path} may be left: {type(left).__name__}: {left}"
+                )
             raise
 
     def _part(self, receipt: Receipt) -> str:
@@ -228,20 +234,9 @@ class StreamSink:
     def _files(self) -> Any:  # noqa: ANN401 - fsspec is untyped
         return fsspec.filesystem(self.protocol, **self.options)
 
-    @contextmanager
-    def _refused(self, action: str) -> Iterator[None]:
+    def _refused(self, action: str) -> AbstractContextManager[None]:
         """Turn the file system's refusal into one clear error."""
-        try:
-            yield
-        except SinkError:
-            raise
-        except Exception as error:  # the file systems' own classes are many
-            raise SinkError(
-                getattr(error, "errno", None) or errno.EIO,
-                f"could not {action}: {type(error).__name__}: {error}; the destination "
-                "is as it was",
-                self.path,
-            ) from error
+        return refused(action, self.path, "the destination is as it was")
 
 
 def _is_transient(error: Exception) -> bool:

@@ -11,7 +11,6 @@ import base64
 import errno
 import hashlib
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,13 +18,15 @@ import fsspec
 
 from lazycog._parts import PartLimits
 from lazycog.errors import DestinationExistsError, MissingExtraError, SinkError
+from lazycog.sinks._errors import client_errors, refused
 from lazycog.sinks._protocol import CONTENT_TYPE, Receipt
 from lazycog.sinks._retry import retried
 from lazycog.sinks._s3_stale import drop_unanswered, stale
 from lazycog.sinks._state import ObjectState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from lazycog._parts import Buffer
     from lazycog.sinks._protocol import Leftover
@@ -304,7 +305,7 @@ class S3Sink:
         """Run the operation that lets the object appear; look when in doubt."""
         try:
             operation()
-        except Exception as error:  # whatever it was, the object tells
+        except client_errors() as error:  # whatever it was, the object tells
             if self._is_ours(size):
                 return
             if _is_refused_condition(error):
@@ -390,20 +391,9 @@ class S3Sink:
             _is_transient,
         )
 
-    @contextmanager
-    def _refused(self, action: str) -> Iterator[None]:
+    def _refused(self, action: str) -> AbstractContextManager[None]:
         """Turn the store's refusal into one clear error."""
-        try:
-            yield
-        except (SinkError, MissingExtraError):
-            raise
-        except Exception as error:  # the client's own classes are many
-            raise SinkError(
-                getattr(error, "errno", None) or errno.EIO,
-                f"could not {action}: {type(error).__name__}: {error}; the object is "
-                "as it was",
-                self.path,
-            ) from error
+        return refused(action, self.path, "the object is as it was")
 
 
 def client(options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - s3fs is untyped
