@@ -16,22 +16,25 @@ import threading
 import warnings
 import weakref
 from collections import OrderedDict
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import rasterio
+import rasterio.windows
 from rasterio.abc import FileContainer
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.windows import Window
 
-from lazycog._location import READ_EXTRA, Location, open_store
-from lazycog.errors import InputError, MissingExtraError
+from lazycog._location import open_store
+from lazycog.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from lazycog._image import Image, Version, Window
+    from lazycog._location import Location
 
 BLOCK_BYTES = 64 * 1024
 """Headers are read in blocks of this size, which are kept."""
@@ -40,66 +43,6 @@ GAP_BYTES = 128 * 1024
 """Ranges farther apart are separate requests: one costs about as much as that."""
 KEPT_DATASETS = 4
 """Open datasets per thread."""
-
-
-@dataclass(frozen=True)
-class Version:
-    """Which content a file has: another one gives other pixels."""
-
-    size: int
-    """Bytes; 0 where GDAL alone knows."""
-    tag: str
-    """Entity tag or time of the last change."""
-
-
-def current_version(location: Location) -> Version:
-    """Ask the file system or the store for the version of a file.
-
-    Parameters
-    ----------
-    location : Location
-        Where the file is.
-
-    Returns
-    -------
-    Version
-        The same as long as the file is.
-
-    Raises
-    ------
-    InputError
-        There is no such file, or it cannot be reached.
-    MissingExtraError
-        obstore is not installed, and the file is remote.
-    """
-    if location.kind == "gdal":
-        return Version(0, "")
-    if location.kind == "file":
-        try:
-            found = os.stat(location.gdal_name)  # noqa: PTH116 - one call, no object
-        except FileNotFoundError as error:
-            raise InputError(f"{location}: no such file") from error
-        except OSError as error:
-            raise InputError(f"{location}: {error.strerror}") from error
-        return Version(found.st_size, str(found.st_mtime_ns))
-    store = open_store(location)
-    try:
-        import obstore  # noqa: PLC0415 - an extra
-        from obstore.exceptions import BaseError  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingExtraError(READ_EXTRA) from error
-    try:
-        about = obstore.head(store, location.path)
-    except FileNotFoundError as error:
-        raise InputError(f"{location}: no such file") from error
-    except (BaseError, OSError, ValueError) as error:
-        raise InputError(f"{location} cannot be read: {first_line(error)}") from error
-    return Version(about["size"], about["e_tag"] or about["last_modified"].isoformat())
-
-
-def first_line(error: BaseException) -> str:
-    """Give what matters of a long message."""
-    return str(error).partition("\n")[0]
 
 
 # --- a remote file as GDAL sees it --------------------------------------------------
@@ -239,19 +182,13 @@ class Opener(FileContainer):  # type: ignore[misc] # rasterio is untyped
         return self._version.size
 
 
-def gdal_arguments(
-    location: Location, version: Version, level: int
-) -> tuple[str, dict[str, Any]]:
-    """Give the name and the keywords that make rasterio open a level.
+def gdal_arguments(image: Image) -> tuple[str, dict[str, Any]]:
+    """Give the name and the keywords that make rasterio open an image.
 
     Parameters
     ----------
-    location : Location
-        Where the file is.
-    version : Version
-        What is there.
-    level : int
-        0 for full resolution, then the overviews.
+    image : Image
+        Which one.
 
     Returns
     -------
@@ -260,24 +197,25 @@ def gdal_arguments(
     keywords : dict
         For the same.
     """
+    location, level = image.location, image.level
     keywords: dict[str, Any] = {} if level == 0 else {"overview_level": level - 1}
     if location.by_gdal:
         return location.gdal_name, keywords
-    return str(location), {**keywords, "opener": Opener(location, version)}
+    return str(location), {**keywords, "opener": Opener(location, image.version)}
 
 
 # --- pixels -------------------------------------------------------------------------
 
 
 class _Dataset:
-    """An open level; GDAL may call back into Python as long as it is open.
+    """An open image; GDAL may call back into Python as long as it is open.
 
     rasterio keeps openers in a context variable, so that opening, reading and closing
     have to happen in one context, whatever the thread.
     """
 
-    def __init__(self, location: Location, version: Version, level: int) -> None:
-        name, keywords = gdal_arguments(location, version, level)
+    def __init__(self, image: Image) -> None:
+        name, keywords = gdal_arguments(image)
         self.opener: Opener | None = keywords.get("opener")
         self._context = contextvars.Context()
         # the filters of warnings are those of all threads
@@ -320,13 +258,13 @@ def _close_all() -> None:
         dataset.close()
 
 
-def _dataset(location: Location, version: Version, level: int) -> _Dataset:
-    """Open a level once per thread."""
+def _dataset(image: Image) -> _Dataset:
+    """Open an image once per thread."""
     kept: OrderedDict[Any, _Dataset]
     kept = _local.__dict__.setdefault("datasets", OrderedDict())
-    key = (location, version, level)
+    key = (image.location, image.version, image.level)
     if key not in kept:
-        kept[key] = _Dataset(location, version, level)
+        kept[key] = _Dataset(image)
         while len(kept) > KEPT_DATASETS:
             _, oldest = kept.popitem(last=False)
             oldest.close()
@@ -335,29 +273,16 @@ def _dataset(location: Location, version: Version, level: int) -> _Dataset:
 
 
 def read_by_gdal(
-    location: Location,
-    version: Version,
-    level: int,
-    *,
-    bands: Sequence[int],
-    rows: tuple[int, int],
-    cols: tuple[int, int],
-    ranges: Sequence[tuple[int, int]] = (),
+    image: Image, window: Window, ranges: Sequence[tuple[int, int]] = ()
 ) -> NDArray[np.generic]:
     """Read a window with GDAL.
 
     Parameters
     ----------
-    location : Location
-        Where the file is.
-    version : Version
-        What is there.
-    level : int
-        0 for full resolution, then the overviews.
-    bands : sequence of int
-        From 0.
-    rows, cols : (start, stop)
-        The window.
+    image : Image
+        Which level of which file.
+    window : Window
+        What of it.
     ranges : sequence of (start, stop)
         Bytes that GDAL will ask for; a remote file gives them all at once.
 
@@ -371,56 +296,47 @@ def read_by_gdal(
     InputError
         GDAL cannot read them.
     """
-    window = Window(cols[0], rows[0], cols[1] - cols[0], rows[1] - rows[0])
-    try:
-        dataset = _dataset(location, version, level)
+    with _refused(image):
+        dataset = _dataset(image)
         opener = dataset.opener
         if opener is not None:
-            opener.preloaded.put(*_preload(location, version, ranges))
-        pixels = dataset.read(indexes=[band + 1 for band in bands], window=window)
-    except RasterioError as error:
-        raise InputError(f"{location}: GDAL cannot read it: {error}") from error
+            opener.preloaded.put(*_preload(image, ranges))
+        pixels = dataset.read(
+            indexes=[band + 1 for band in window.bands],
+            window=_gdal_window(window.rows, window.cols),
+        )
     if opener is not None:
         opener.preloaded.put((), ())
     return pixels
 
 
 def _preload(
-    location: Location, version: Version, ranges: Sequence[tuple[int, int]]
+    image: Image, ranges: Sequence[tuple[int, int]]
 ) -> tuple[list[int], list[bytes]]:
     """Fetch ranges together, each with the 4 bytes that GDAL adds on both sides."""
     if not ranges:
         return [], []
     import obstore  # noqa: PLC0415 - an extra
 
-    wanted = sorted(
-        (max(0, start - 4), min(version.size, stop + 4)) for start, stop in ranges
-    )
+    size = image.version.size
+    wanted = sorted((max(0, start - 4), min(size, stop + 4)) for start, stop in ranges)
     starts, ends = [start for start, _ in wanted], [end for _, end in wanted]
-    store = open_store(location)
+    store = open_store(image.location)
     buffers = obstore.get_ranges(
-        store, location.path, starts=starts, ends=ends, coalesce=GAP_BYTES
+        store, image.location.path, starts=starts, ends=ends, coalesce=GAP_BYTES
     )
     return starts, buffers
 
 
 def read_mask(
-    location: Location,
-    version: Version,
-    level: int,
-    rows: tuple[int, int],
-    cols: tuple[int, int],
+    image: Image, rows: tuple[int, int], cols: tuple[int, int]
 ) -> NDArray[np.bool_]:
     """Read GDAL's mask of the whole dataset: True where any band has data.
 
     Parameters
     ----------
-    location : Location
-        Where the file is.
-    version : Version
-        What is there.
-    level : int
-        0 for full resolution, then the overviews.
+    image : Image
+        Which level of which file.
     rows, cols : (start, stop)
         The window.
 
@@ -434,11 +350,20 @@ def read_mask(
     InputError
         GDAL cannot read it.
     """
-    window = Window(cols[0], rows[0], cols[1] - cols[0], rows[1] - rows[0])
-    try:
+    with _refused(image):
         mask: NDArray[np.bool_] = (
-            _dataset(location, version, level).mask(window=window) > 0
+            _dataset(image).mask(window=_gdal_window(rows, cols)) > 0
         )
-    except RasterioError as error:
-        raise InputError(f"{location}: GDAL cannot read it: {error}") from error
     return mask
+
+
+def _gdal_window(rows: tuple[int, int], cols: tuple[int, int]) -> Any:  # noqa: ANN401 - rasterio's
+    return rasterio.windows.Window.from_slices(rows, cols)
+
+
+@contextmanager
+def _refused(image: Image) -> Iterator[None]:
+    try:
+        yield
+    except RasterioError as error:
+        raise InputError(f"{image.location}: GDAL cannot read it: {error}") from error

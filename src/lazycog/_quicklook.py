@@ -297,7 +297,7 @@ def _reduced(
 ) -> Piece:
     read = None
     if mask is not None:
-        read = functools.partial(read_mask, mask.location, mask.version, mask.level)
+        read = functools.partial(read_mask, mask)
     return _decimate.reduce_block(pixels, origin, coarse, nodata, read)
 
 

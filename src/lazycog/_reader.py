@@ -20,7 +20,9 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from lazycog import _fetch
 from lazycog._fetch import Pixels
-from lazycog._gdal_io import Version, current_version, gdal_arguments
+from lazycog._gdal_io import gdal_arguments
+from lazycog._headers import find_image, is_safe, start_headers
+from lazycog._image import Image, Window, current_version
 from lazycog._location import Location, locate
 from lazycog.errors import InputError, OptionError
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from lazycog._image import Version
 
     Chunks = int | str | bool | tuple[Any, ...] | list[Any] | Mapping[Any, Any] | None
 
@@ -106,7 +110,7 @@ def open_cog(
     location = locate(src, storage_options)
     version = current_version(location)
     source = describe(location, version, level)
-    array = _header(location, version, source.pixels.level)
+    array = _header(source.pixels)
     return with_pixels(array, source, chunks, name=os.fspath(src))
 
 
@@ -181,7 +185,7 @@ async def read_window(
                 f"{location}: 0 <= start < stop <= {size} must hold"
             )
     wanted = _band_indexes(bands, pixels.shape[0])
-    return await _fetch.read_async(pixels, wanted, rows, cols)
+    return await _fetch.read_async(pixels, Window(wanted, rows, cols))
 
 
 def _band_indexes(bands: Sequence[int] | None, count: int) -> list[int]:
@@ -265,8 +269,8 @@ def describe(location: Location, version: Version, level: int) -> Source:
         There is no such level.
     """
     # local files are GDAL's; remote headers come while GDAL reads what it needs
-    headers = None if location.by_gdal else _fetch.start_headers(location, version)
-    name, keywords = gdal_arguments(location, version, 0)
+    headers = None if location.by_gdal else start_headers(location, version)
+    name, keywords = gdal_arguments(Image(location, version, 0))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -288,10 +292,10 @@ def describe(location: Location, version: Version, level: int) -> Source:
     tiff = None if headers is None else headers.result()
     ifd, by_tiles = None, False
     if tiff is not None:
-        ifd = _fetch.find_image(tiff, index, sizes[index], tile)
+        ifd = find_image(tiff, index, sizes[index], tile)
     if tiff is not None and ifd is not None:
         header = tiff.ifd(ifd)
-        by_tiles = header.samples_per_pixel == count and _fetch.is_safe(header, dtype)
+        by_tiles = header.samples_per_pixel == count and is_safe(header, dtype)
     pixels = Pixels(
         location,
         version,
@@ -344,9 +348,9 @@ def _level_index(location: Location, level: int, count: int) -> int:
     return int(level) % count
 
 
-def _header(location: Location, version: Version, level: int) -> xr.DataArray:
+def _header(image: Image) -> xr.DataArray:
     """Let rioxarray describe a level; no pixel is read."""
-    name, keywords = gdal_arguments(location, version, level)
+    name, keywords = gdal_arguments(image)
     with warnings.catch_warnings():
         # what it warns of stands in the result: no place, or scales per band
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -357,7 +361,9 @@ def _header(location: Location, version: Version, level: int) -> xr.DataArray:
             name, lock=False, cache=False, mask_and_scale=False, **keywords
         )
     if not isinstance(opened, xr.DataArray):
-        raise InputError(f"{location} holds several rasters; rioxarray can open them")
+        raise InputError(
+            f"{image.location} holds several rasters; rioxarray can open them"
+        )
     opened.close()
     return opened
 

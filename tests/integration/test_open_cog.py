@@ -733,9 +733,9 @@ def test_cog_to_cog_reads_each_chunk_once(
     seen = []
     read = _fetch.read
 
-    def counted(pixels, bands, rows, cols):
-        seen.append((tuple(bands), rows, cols))
-        return read(pixels, bands, rows, cols)
+    def counted(pixels, window):
+        seen.append(window)
+        return read(pixels, window)
 
     monkeypatch.setattr(_fetch, "read", counted)
     src = server.url("own.tif") if remote else folder / "own.tif"

@@ -292,9 +292,9 @@ def test_smallest_level_that_suffices_is_read(
     seen = set()
     read_pixels = _fetch.read
 
-    def noted(pixels, *window):
+    def noted(pixels, window):
         seen.add(pixels.level)
-        return read_pixels(pixels, *window)
+        return read_pixels(pixels, window)
 
     monkeypatch.setattr(_fetch, "read", noted)
     raster = lazycog.open_cog(cog) if opened else cog
