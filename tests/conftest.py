@@ -26,18 +26,9 @@ def untouched_dask_config():
 @pytest.fixture(scope="session")
 def cluster():
     """A client of two worker processes."""
-    from distributed import Client, LocalCluster
+    import workers
 
-    with (
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",
-            memory_limit="2GiB",
-        ) as local,
-        Client(local, set_as_default=False) as client,
-    ):
+    with workers.two_workers(memory_limit="2GiB") as client:
         yield client
 
 

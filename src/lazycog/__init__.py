@@ -3,7 +3,8 @@
 Importing registers the accessors ``DataArray.geo`` and ``Dataset.geo``.
 """
 
-from lazycog._accessor import plan, quicklook, to_cog, to_cogs, to_tiled_geotiff
+from lazycog import _accessor as _accessor
+from lazycog._api import plan, quicklook, to_cog, to_cogs, to_tiled_geotiff
 from lazycog._options import CogOptions
 from lazycog._plan import CogPlan
 from lazycog._reader import open_cog, read_window

@@ -354,7 +354,7 @@ def quicklook(session: Session, /, **parameters: Any) -> None:  # noqa: ANN401 -
     SRC is as for convert. The smallest overview of a GeoTIFF that suffices is read,
     else every chunk once. DST ends in .png, .jpg, .webp or .jp2.
     """
-    from lazycog import _accessor  # noqa: PLC0415 - xarray takes long to load
+    from lazycog import _api  # noqa: PLC0415 - xarray takes long to load
 
     names = ("percentiles", "size", "background", "quality")
     options = {name: parameters[name] for name in names}
@@ -365,7 +365,7 @@ def quicklook(session: Session, /, **parameters: Any) -> None:  # noqa: ANN401 -
     _refuse_same_file(parameters["src"], parameters["dst"])
     with _cluster.computing(_resources(parameters), quiet=not session.traceback):
         raster = _picture_source(parameters)
-        made = _accessor.quicklook(
+        made = _api.quicklook(
             raster,
             parameters["dst"],
             stretch=None if stretch == "none" else stretch,
@@ -493,15 +493,15 @@ def _options(raster: Any, parameters: dict[str, Any]) -> dict[str, Any]:  # noqa
 
 
 def _plan(raster: Any, options: dict[str, Any]) -> CogPlan:  # noqa: ANN401 - either kind of xarray
-    from lazycog import _accessor  # noqa: PLC0415 - xarray takes long to load
+    from lazycog import _api  # noqa: PLC0415 - xarray takes long to load
 
-    return _accessor.plan(raster, **options)
+    return _api.plan(raster, **options)
 
 
 def _write(raster: Any, dst: str, options: dict[str, Any]) -> CogResult:  # noqa: ANN401 - either kind of xarray
-    from lazycog import _accessor  # noqa: PLC0415 - xarray takes long to load
+    from lazycog import _api  # noqa: PLC0415 - xarray takes long to load
 
-    result: CogResult = _accessor.to_cog(raster, dst, **options)
+    result: CogResult = _api.to_cog(raster, dst, **options)
     return result
 
 

@@ -136,7 +136,7 @@ def run_demo(
     """
     import dask  # noqa: PLC0415 - only where something is computed
 
-    from lazycog import _accessor, _open, _validate  # noqa: PLC0415 - lower layers
+    from lazycog import _api, _open, _validate  # noqa: PLC0415 - lower layers
 
     raw = human_bytes(size * size * len(BANDS) * 2)
     say(
@@ -146,12 +146,12 @@ def run_demo(
         with dask.config.set(scheduler="threads", num_workers=threads):
             make_scene(files.zarr, size)
         source = _open.open_source(files.zarr, variable="reflectance")
-        plan = _accessor.plan(source)
+        plan = _api.plan(source)
         used = allowed_threads(plan, threads)
         allowed = human_bytes(plan.peak_bytes(used))
         say(f"converting on {used} thread(s): {raw} with about {allowed} of memory")
         with dask.config.set(scheduler="threads", num_workers=used):
-            result = _accessor.to_cog(source, files.cog, progress=progress)
+            result = _api.to_cog(source, files.cog, progress=progress)
         report = _validate.validate(files.cog, full=True)
         png = picture(
             str(files.cog), max_side=PICTURE_MAX_SIDE, min_side=PICTURE_MIN_SIDE

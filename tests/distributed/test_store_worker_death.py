@@ -11,13 +11,12 @@ import threading
 import time
 
 import cloudpickle
-import dask.array as da
 import fsspec
 import numpy as np
 import pytest
 
 import lazycog
-from oracles import raster
+from workers import scene, two_workers
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 pytestmark = [pytest.mark.distributed, pytest.mark.cloud]
@@ -37,35 +36,6 @@ def pixels_at(row, col):
     return generator.integers(0, 60_000, (CHUNK, CHUNK), dtype="uint16")
 
 
-def scene(chunk=pixels_at):
-    """Give a lazy raster of 36 chunks."""
-
-    def block(block_info=None):
-        return chunk(*block_info[None]["chunk-location"])
-
-    chunks = ((CHUNK,) * (SIZE // CHUNK),) * 2
-    meta = np.empty((0, 0), "uint16")
-    return raster(da.map_blocks(block, chunks=chunks, dtype="uint16", meta=meta))
-
-
-@contextlib.contextmanager
-def workers():
-    """Give a client of two worker processes, one of which may die."""
-    from distributed import Client, LocalCluster
-
-    with (
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",
-            silence_logs=60,
-        ) as local,
-        Client(local, set_as_default=False) as client,
-    ):
-        yield client
-
-
 @pytest.fixture(scope="module")
 def bucket(swift_server):
     """Give Swift's options and a client, with a bucket."""
@@ -80,7 +50,7 @@ def quiet(tmp_path_factory):
     path = tmp_path_factory.mktemp("quiet") / "cog.tif"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lazycog._plan.MAX_CHUNK_SIZE", CHUNK)
-        lazycog.to_cog(scene(), path, **OPTIONS)
+        lazycog.to_cog(scene(pixels_at, SIZE, CHUNK), path, **OPTIONS)
     return path.read_bytes()
 
 
@@ -107,9 +77,9 @@ def write_and_kill(bucket, folder, place, *, compute=True):
     folder.mkdir()
     kill = KillAt(folder, place)
     url = f"s3://deaths/{folder.name}.tif"
-    with workers() as cluster, cluster.as_current():
+    with two_workers(silence_logs=60) as cluster, cluster.as_current():
         result = lazycog.to_cog(
-            scene(kill),
+            scene(kill, SIZE, CHUNK),
             url,
             storage_options=options,
             part_size=5 * MIB,

@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 
 import cloudpickle
-import dask.array as da
 import numpy as np
 import pytest
 
 import lazycog
 from lazycog.errors import SinkError, SourceChangedError
 from oracles import gdal_levels, raster, write
+from workers import scene, two_workers
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 pytestmark = pytest.mark.distributed
@@ -46,17 +46,6 @@ def pixels_at(row, col, seed=0):
     """Give the pixels of a chunk, which compress to some size of their own."""
     generator = np.random.default_rng((seed, row, col))
     return generator.integers(0, 50 + seed, (CHUNK, CHUNK), dtype="uint16")
-
-
-def scene(chunk):
-    """Give a lazy raster of 16 chunks."""
-
-    def block(block_info=None):
-        return chunk(*block_info[None]["chunk-location"])
-
-    chunks = ((CHUNK,) * (SIZE // CHUNK),) * 2
-    meta = np.empty((0, 0), "uint16")
-    return raster(da.map_blocks(block, chunks=chunks, dtype="uint16", meta=meta))
 
 
 def names(folder):
@@ -87,18 +76,7 @@ class KillOnce:
 @pytest.fixture
 def mortal():
     """A client of two worker processes of its own: not all come back when they die."""
-    from distributed import Client, LocalCluster
-
-    with (
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",
-            silence_logs=60,
-        ) as local,
-        Client(local, set_as_default=False) as client,
-    ):
+    with two_workers(silence_logs=60) as client:
         yield client
 
 
@@ -108,7 +86,7 @@ def quiet(tmp_path_factory):
     path = tmp_path_factory.mktemp("quiet") / "cog.tif"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lazycog._plan.MAX_CHUNK_SIZE", CHUNK)
-        write(scene(pixels_at), path, blocksize=128)
+        write(scene(pixels_at, SIZE, CHUNK), path, blocksize=128)
     return path.read_bytes()
 
 
@@ -122,7 +100,7 @@ def test_a_worker_that_dies_in_the_source(tmp_path, path, quiet, mortal):
         return pixels_at(row, col)
 
     with mortal.as_current():
-        lazycog.to_cog(scene(chunk), path, **OPTIONS)
+        lazycog.to_cog(scene(chunk, SIZE, CHUNK), path, **OPTIONS)
 
     assert kill.marker.exists()
     assert path.read_bytes() == quiet
@@ -134,7 +112,7 @@ def test_a_worker_that_dies_while_it_writes(tmp_path, path, quiet, mortal):
     kill = KillOnce(tmp_path)
 
     with mortal.as_current():
-        lazycog.to_cog(scene(pixels_at), path, lock=kill, **OPTIONS)
+        lazycog.to_cog(scene(pixels_at, SIZE, CHUNK), path, lock=kill, **OPTIONS)
 
     assert kill.marker.exists()
     assert path.read_bytes() == quiet
@@ -156,7 +134,9 @@ def test_a_worker_that_dies_before_the_commit(
     monkeypatch.setattr("lazycog._write.commit", commit)
 
     with mortal.as_current():
-        result = lazycog.to_cog(scene(pixels_at), path, compute=compute, **OPTIONS)
+        result = lazycog.to_cog(
+            scene(pixels_at, SIZE, CHUNK), path, compute=compute, **OPTIONS
+        )
         if not compute:
             result.compute()
 
@@ -178,7 +158,7 @@ def test_a_worker_that_dies_within_the_commit(tmp_path, path, mortal, monkeypatc
     monkeypatch.setattr("lazycog._write.LocalSink", DyingSink)
 
     with mortal.as_current(), pytest.raises(SinkError):
-        lazycog.to_cog(scene(pixels_at), path, **OPTIONS)
+        lazycog.to_cog(scene(pixels_at, SIZE, CHUNK), path, **OPTIONS)
 
     assert path.read_bytes() == before
     assert names(path.parent) == ["cog.tif"]
@@ -196,7 +176,7 @@ def test_a_worker_that_dies_with_a_source_that_changes(tmp_path, path, mortal):
 
     with mortal.as_current():
         try:
-            lazycog.to_cog(scene(chunk), path, lock=kill, **OPTIONS)
+            lazycog.to_cog(scene(chunk, SIZE, CHUNK), path, lock=kill, **OPTIONS)
         except SourceChangedError:
             assert path.read_bytes() == before
         else:

@@ -12,7 +12,7 @@ import pytest
 
 import lazycog
 import oracles
-from lazycog import _accessor, _progress, _watch, _write
+from lazycog import _progress, _raster, _watch, _write
 from lazycog._watch import ChunkDone
 
 PIXELS = np.arange(2 * 700 * 900, dtype="uint16").reshape(2, 700, 900)
@@ -113,7 +113,7 @@ def test_lazy_write_shows_nothing(tmp_path, recorder):
 def test_other_writes_at_the_same_time_are_not_counted(tmp_path):
     events = []
     options = lazycog.CogOptions(progress=False)
-    raster = _accessor.as_raster(lazy_raster(), options)
+    raster = _raster.as_raster(lazy_raster(), options)
     plan = _write.plan(raster, options)
 
     with _watch.watch(plan, "another", events.append):

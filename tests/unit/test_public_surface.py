@@ -66,6 +66,13 @@ FUNCTIONS = [
     lazycog.quicklook,
     lazycog.read_window,
 ]
+WRITERS = [
+    lazycog.to_cog,
+    lazycog.to_cogs,
+    lazycog.to_tiled_geotiff,
+    lazycog.plan,
+    lazycog.quicklook,
+]
 CLASSES = [
     each
     for each in map(lazycog.__dict__.get, lazycog.__all__)
@@ -120,6 +127,18 @@ def test_signature_names_every_option(function):
     for option in fields(lazycog.CogOptions):
         assert parameters[option.name].kind is inspect.Parameter.KEYWORD_ONLY
         assert parameters[option.name].default == option.default
+
+
+@pytest.mark.parametrize("kind", [xr.DataArray, xr.Dataset])
+@pytest.mark.parametrize("function", WRITERS, ids=lambda each: each.__name__)
+def test_accessors_have_the_arguments_of_the_functions(function, kind):
+    """But for the raster, which is the object; help() shows them all."""
+    method = getattr(kind.geo, function.__name__)
+    _, *own = inspect.signature(method).parameters.values()
+    _, *others = inspect.signature(function).parameters.values()
+
+    assert own == others
+    assert f"lazycog.{function.__name__}" in inspect.getdoc(method)
 
 
 def test_options_for_type_checkers_are_complete():

@@ -1,0 +1,240 @@
+"""From an xarray object to the raster that is written."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rioxarray  # noqa: F401 - registers .rio
+import xarray as xr
+from rioxarray.exceptions import RioXarrayError
+
+from lazycog import _tiling
+from lazycog._attributes import bands_of, describe, label_text, tags_of
+from lazycog._content import check_facts, with_options
+from lazycog._write import Raster
+from lazycog.errors import InputError, OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from lazycog._options import CogOptions
+
+
+def as_raster(raster: xr.DataArray | xr.Dataset, options: CogOptions) -> Raster:
+    """Read an xarray object: pixels as (band, row, col), and what they mean.
+
+    Parameters
+    ----------
+    raster : DataArray or Dataset
+        What to write.
+    options : CogOptions
+        Metadata given here goes before the raster's own.
+
+    Returns
+    -------
+    Raster
+        Lazy where the object is lazy.
+
+    Raises
+    ------
+    InputError
+        The object has no raster in it, or one that a GeoTIFF cannot hold.
+    """
+    if isinstance(raster, xr.Dataset):
+        found = _from_dataset(raster, promote=options.promote)
+    elif isinstance(raster, xr.DataArray):
+        found = _from_array(raster)
+    else:
+        raise InputError(
+            f"to_cog takes a DataArray or Dataset, not {type(raster).__name__}; "
+            "wrap arrays: xarray.DataArray(array, dims=('y', 'x'))"
+        )
+    if not all(found.pixels.shape):
+        raise InputError(
+            f"the raster is empty: shape {found.pixels.shape} (band, row, col)"
+        )
+    found = replace(found, description=with_options(found.description, options))
+    check_facts(found.description, found.size, options)
+    found = _with_mask(found, options)
+    return found if options.tiling_scheme is None else _tiling.project(found, options)
+
+
+def _with_mask(raster: Raster, options: CogOptions) -> Raster:
+    """Put a given mask last; an alpha band becomes one where the codec holds none."""
+    mask = options.mask
+    if isinstance(mask, bool):
+        return raster if mask else _alpha_as_mask(raster, options)
+    if isinstance(mask, xr.DataArray):
+        mask = mask.transpose(*_spatial_dims(mask)).data
+    if not hasattr(mask, "shape") or not hasattr(mask, "dtype"):
+        raise OptionError(
+            f"mask={mask!r}: give True, False, or a 2-D bool array, True where valid"
+        )
+    if tuple(mask.shape) != raster.size or mask.dtype != np.bool_:
+        raise OptionError(
+            f"mask= has shape {tuple(mask.shape)} and dtype {mask.dtype}; give a 2-D "
+            f"bool array of the raster's {raster.size} (row, col), True where valid"
+        )
+    band = xr.Variable(("band", "y", "x"), mask[np.newaxis])
+    chunks = getattr(raster.pixels, "chunks", None)
+    if chunks is not None:
+        band = band.chunk({"band": 1, "y": chunks[1], "x": chunks[2]})
+    band = band.astype(raster.pixels.dtype)
+    return replace(raster, pixels=_stack([raster.pixels, band]), mask_given=True)
+
+
+def _alpha_as_mask(raster: Raster, options: CogOptions) -> Raster:
+    """Let JPEG keep transparency: GDAL's COG driver makes the same of an alpha band."""
+    description = raster.description
+    last = description.count - 1
+    packed = options.interleave in {"auto", "pixel"}
+    if (
+        options.compress != "jpeg"
+        or not packed
+        or description.alpha != last
+        or not last
+    ):
+        return raster
+    names = description.colorinterp
+    kept = replace(
+        description,
+        bands=description.bands[:-1],
+        colorinterp=None if names is None else names[:-1],
+    )
+    return replace(raster, description=kept, mask_given=True)
+
+
+def _from_array(array: xr.DataArray) -> Raster:
+    y_dim, x_dim = _spatial_dims(array)
+    other = [dim for dim in array.dims if dim not in {y_dim, x_dim}]
+    ordered = array.transpose(*other, y_dim, x_dim)
+    pixels = ordered.data
+    if not other:
+        pixels = pixels[np.newaxis]
+    elif len(other) > 1:
+        # further dims become bands, the last of them fastest
+        count = math.prod(pixels.shape[:-2])
+        pixels = pixels.reshape(count, *pixels.shape[-2:])
+    bands = bands_of(array, other, int(pixels.shape[0]))
+    return Raster(pixels, describe(array, y_dim, x_dim, bands))
+
+
+def _from_dataset(dataset: xr.Dataset, *, promote: bool) -> Raster:
+    names = [name for name in dataset.data_vars if _has_raster(dataset[name])]
+    if not names:
+        raise InputError(
+            f"no variable of the Dataset has spatial dims (dims: {list(dataset.sizes)}"
+            "): name them 'y' and 'x' (or latitude and longitude), or call "
+            ".rio.set_spatial_dims(x_dim=..., y_dim=...)"
+        )
+    variables = [_located(dataset, name) for name in names]
+    if promote:
+        common = np.result_type(*(each.dtype for each in variables))
+        with xr.set_options(keep_attrs=True):
+            variables = [each.astype(common) for each in variables]
+    rasters = [_from_array(each) for each in variables]
+    dtypes = {
+        str(name): each.description.dtype
+        for name, each in zip(names, rasters, strict=True)
+    }
+    if len(set(dtypes.values())) > 1:
+        raise InputError(
+            f"the variables have several dtypes: {dtypes}; one file holds one, so cast "
+            "first, for example dataset.astype('float32'), or say promote=True for "
+            f"their common type {np.result_type(*dtypes.values())}"
+        )
+    sizes = {each.size for each in rasters}
+    places = {
+        (each.description.crs_wkt, each.description.transform) for each in rasters
+    }
+    if len(sizes) > 1 or len(places) > 1:
+        raise InputError(
+            "the variables do not share one grid (size, CRS and transform); align them "
+            "first, for example with .rio.reproject_match()"
+        )
+    nodata = {str(each.description.nodata) for each in rasters}
+    if len(nodata) > 1:
+        raise InputError(
+            f"the variables have several nodata values: {sorted(nodata)}; a GeoTIFF "
+            "holds one, so unify them first"
+        )
+    bands = tuple(
+        band
+        if len(each.description.bands) > 1
+        else replace(band, description=str(name))
+        for name, each in zip(names, rasters, strict=True)
+        for band in each.description.bands
+    )
+    first = rasters[0].description
+    pixels = rasters[0].pixels
+    if len(rasters) > 1:
+        pixels = _stack([each.pixels for each in rasters])
+    tags = tags_of(dataset.attrs)
+    return Raster(pixels, replace(first, bands=bands, tags=tags))
+
+
+def _stack(arrays: Sequence[Any]) -> Any:  # noqa: ANN401
+    variables = [
+        each if isinstance(each, xr.Variable) else xr.Variable(("band", "y", "x"), each)
+        for each in arrays
+    ]
+    return xr.Variable.concat(variables, dim="band").data
+
+
+def _has_raster(array: xr.DataArray) -> bool:
+    """Whether a variable has spatial dims; bounds and grid mappings have none."""
+    try:
+        return {array.rio.y_dim, array.rio.x_dim} <= set(array.dims)
+    except RioXarrayError:
+        return False
+
+
+def _located(dataset: xr.Dataset, name: Hashable) -> xr.DataArray:
+    """Give a variable with the Dataset's grid mapping, which xarray may not attach."""
+    array = dataset[name]
+    if array.rio.crs is not None:
+        return array
+    mapping = dataset.rio.grid_mapping
+    if mapping in dataset.variables:
+        array = array.assign_coords({mapping: dataset[mapping].variable})
+        array = array.rio.write_grid_mapping(mapping)
+    return array
+
+
+def _spatial_dims(array: xr.DataArray) -> tuple[Hashable, Hashable]:
+    try:
+        return array.rio.y_dim, array.rio.x_dim
+    except RioXarrayError as error:
+        raise InputError(
+            f"no spatial dims among {array.dims}: name them 'y' and 'x' (or latitude "
+            "and longitude), or call .rio.set_spatial_dims(x_dim=..., y_dim=...)"
+        ) from error
+
+
+def slices_of(
+    raster: xr.DataArray | xr.Dataset, dim: Hashable | None
+) -> tuple[str, list[object], list[xr.DataArray | xr.Dataset]]:
+    """Give the field's name, the labels, and what is written for each."""
+    if dim is None:
+        if not isinstance(raster, xr.Dataset):
+            raise OptionError(
+                "dim=None takes a file per variable, and a DataArray has none; say "
+                f"dim=, one of {[*map(str, raster.dims)]}"
+            )
+        names = [each for each in raster.data_vars if _has_raster(raster[each])]
+        return "variable", [*map(str, names)], [raster[[each]] for each in names]
+    if dim not in raster.dims:
+        raise OptionError(
+            f"dim={dim!r} is not a dim of the raster, which has "
+            f"{[*map(str, raster.dims)]}"
+        )
+    labels = list(raster[dim].values)
+    slices = []
+    for index, label in enumerate(labels):
+        one = raster.isel({dim: index}, drop=True)
+        stamp = {str(dim): label_text(label)}
+        slices.append(one.assign_attrs({**stamp, **one.attrs}))
+    return str(dim), labels, slices
