@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from lazycog._assemble import FileLayout
     from lazycog._encode import EncodedChunk
     from lazycog._grid import Stage
-    from lazycog._layout import FileLayout, RowPlacement
+    from lazycog._layout import RowPlacement
     from lazycog._parts import Buffer, PartPlan, Section, SectionCuts
     from lazycog._plan import CogPlan
     from lazycog.sinks._protocol import PartSink, Receipt

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lazycog import _gather, _graph, _journal, _layout, _progress, _watch
+from lazycog import _assemble, _gather, _graph, _journal, _layout, _progress, _watch
 from lazycog._destination import (
     PART_OPTIONS,
     check_local,
@@ -298,7 +298,7 @@ def commit(
     placements, written = results[:count], results[count : 2 * count]
     checksums = [each.checksums if isinstance(each, Sent) else each for each in written]
     _layout.check_one_run(plan, placements, checksums)
-    layout = _layout.assemble(plan, placements)
+    layout = _assemble.assemble(plan, placements)
     if plan.parts and not isinstance(sink, LocalSink):
         ends = [each for each in results[2 * count :] if isinstance(each, Ends)]
         receipts = [receipt for each in written for receipt in each.receipts]

@@ -511,7 +511,7 @@ def test_bigtiff_false_where_only_the_encoded_size_shows_it(
     tmp_path, monkeypatch, lazy
 ):
     """The last moment is the header, before anything appears."""
-    monkeypatch.setattr("lazycog._layout.MAX_CLASSIC_BYTES", 1000)
+    monkeypatch.setattr("lazycog._assemble.MAX_CLASSIC_BYTES", 1000)
     path = tmp_path / "old.tif"
     path.write_bytes(OLD)
 
