@@ -76,7 +76,7 @@ def assemble(plan: CogPlan, placements: Sequence[RowPlacement]) -> FileLayout:
         ``bigtiff=False``, and the file is too large for a classic TIFF.
     """
     sizes = _tile_sizes(plan, placements)
-    shared = _shared_tiles(plan, placements)
+    shared = _shared_tiles(plan, placements, sizes)
     statistics = _statistics(plan, placements)
     entries = _with_statistics(plan, statistics).entries()
     layout = None
@@ -105,15 +105,15 @@ def _tile_sizes(
 
 
 def _shared_tiles(
-    plan: CogPlan, placements: Sequence[RowPlacement]
+    plan: CogPlan,
+    placements: Sequence[RowPlacement],
+    sizes: Sequence[NDArray[np.uint32]],
 ) -> SharedFile | None:
     """Find the tiles that stand elsewhere in the file, None unless they may."""
     if not plan.encoding.deduplicate:
         return None
-    shapes = [plan.entry_shape(level) for level in plan.levels]
-    sizes = _tile_sizes(plan, placements)
-    written = [np.zeros(shape, np.bool_) for shape in shapes]
-    hashes = [np.zeros((*shape, HASH_BYTES), np.uint8) for shape in shapes]
+    written = [np.zeros(each.shape, np.bool_) for each in sizes]
+    hashes = [np.zeros((*each.shape, HASH_BYTES), np.uint8) for each in sizes]
     for level, where, placement in _rows_of_tiles(plan, placements):
         row = cast("SharedRow", placement.shared)  # deduplicate makes it
         written[level][where] = row.kept[level]

@@ -67,17 +67,6 @@ def bands_of(
     """Read what the object says about each band."""
     attrs = {**array.attrs}
     encoding = array.encoding if not _is_decoded(array) else {}
-    names = _per_band(attrs.get("long_name"), count, "long_name")
-    if band_dims:
-        columns = [_labels(array, dim, alone=len(band_dims) == 1) for dim in band_dims]
-        labels = [
-            " ".join(each for each in row if each is not None) or None
-            for row in itertools.product(*columns)
-        ]
-        names = [name or label for name, label in zip(names, labels, strict=True)]
-    elif names == [None] and array.name is not None:
-        name = str(array.name)
-        names = [None if DASK_NAME.fullmatch(name) else name]
     scales = attrs.get(
         "scales", attrs.get("scale_factor", encoding.get("scale_factor"))
     )
@@ -91,7 +80,7 @@ def bands_of(
             tags=tags_of(tags or {}),
         )
         for name, scale, offset, unit, tags in zip(
-            names,
+            _names(array, band_dims, count),
             _per_band(scales, count, "scale_factor"),
             _per_band(offsets, count, "add_offset"),
             _per_band(attrs.get("units"), count, "units"),
@@ -99,6 +88,22 @@ def bands_of(
             strict=True,
         )
     )
+
+
+def _names(array: xr.DataArray, band_dims: Sequence[Hashable], count: int) -> list[Any]:
+    """Give a name per band: long_name, or the labels of its dims, or the array's."""
+    names = _per_band(array.attrs.get("long_name"), count, "long_name")
+    if band_dims:
+        columns = [_labels(array, dim, alone=len(band_dims) == 1) for dim in band_dims]
+        labels = [
+            " ".join(each for each in row if each is not None) or None
+            for row in itertools.product(*columns)
+        ]
+        return [name or label for name, label in zip(names, labels, strict=True)]
+    if names == [None] and array.name is not None:
+        name = str(array.name)
+        return [None if DASK_NAME.fullmatch(name) else name]
+    return names
 
 
 def _is_decoded(array: xr.DataArray) -> bool:

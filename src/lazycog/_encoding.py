@@ -185,12 +185,7 @@ def settle_encoding(
     """
     dtype = stored_dtype(description.dtype)
     kind = np.dtype(dtype).kind
-    interleave = options.interleave
-    if interleave == "auto":
-        interleave = "pixel" if description.count <= MAX_PIXEL_BANDS else "band"
-    if description.count == 1:
-        # with one band all three are the same bytes
-        interleave = "pixel"
+    interleave = _interleave(options, description.count)
     samples = description.count if interleave == "pixel" else 1
     separate = interleave != "pixel"
     image = _image_compression(options, dtype, samples, separate=separate)
@@ -200,13 +195,8 @@ def settle_encoding(
     from_nodata = options.mask is True or (
         nodata is not None and any(map(_smears, (image, overview), (nodata, nodata)))
     )
-    if from_nodata and nodata is None:
-        raise OptionError(
-            "mask=True cannot work with nodata=None: there is nothing to make it from; "
-            "say nodata=, or give a 2-D bool array as mask="
-        )
-    if from_nodata and kind == "c":
-        raise OptionError(f"mask=True cannot work with dtype {dtype}; give an array")
+    if from_nodata:
+        _check_mask_from(nodata, dtype)
     return Encoding(
         dtype=dtype,
         count=description.count,
@@ -229,6 +219,25 @@ def settle_encoding(
         mask_nodata=nodata if from_nodata else None,
         alpha=description.alpha,
     )
+
+
+def _interleave(options: CogOptions, count: int) -> str:
+    if count == 1:
+        return "pixel"  # with one band all three are the same bytes
+    if options.interleave == "auto":
+        return "pixel" if count <= MAX_PIXEL_BANDS else "band"
+    return options.interleave
+
+
+def _check_mask_from(nodata: float | None, dtype: str) -> None:
+    """Refuse to make a mask from nodata where that cannot be."""
+    if nodata is None:
+        raise OptionError(
+            "mask=True cannot work with nodata=None: there is nothing to make it from; "
+            "say nodata=, or give a 2-D bool array as mask="
+        )
+    if np.dtype(dtype).kind == "c":
+        raise OptionError(f"mask=True cannot work with dtype {dtype}; give an array")
 
 
 def _smears(chosen: Compression, nodata: float | int) -> bool:

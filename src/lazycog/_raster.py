@@ -20,6 +20,7 @@ from lazycog.errors import InputError, OptionError
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
+    from lazycog._georef import BandInfo
     from lazycog._options import CogOptions
 
 
@@ -136,6 +137,21 @@ def _from_dataset(dataset: xr.Dataset, *, promote: bool) -> Raster:
         with xr.set_options(keep_attrs=True):
             variables = [each.astype(common) for each in variables]
     rasters = [_from_array(each) for each in variables]
+    _check_alike(names, rasters)
+    bands: list[BandInfo] = []
+    for name, raster in zip(names, rasters, strict=True):
+        own = raster.description.bands
+        bands += own if len(own) > 1 else [replace(own[0], description=str(name))]
+    first = rasters[0]
+    pixels = first.pixels
+    if len(rasters) > 1:
+        pixels = _stack([each.pixels for each in rasters])
+    tags = tags_of(dataset.attrs)
+    return Raster(pixels, replace(first.description, bands=tuple(bands), tags=tags))
+
+
+def _check_alike(names: Sequence[Hashable], rasters: Sequence[Raster]) -> None:
+    """Refuse variables that one file cannot hold together."""
     dtypes = {
         str(name): each.description.dtype
         for name, each in zip(names, rasters, strict=True)
@@ -146,11 +162,11 @@ def _from_dataset(dataset: xr.Dataset, *, promote: bool) -> Raster:
             "first, for example dataset.astype('float32'), or say promote=True for "
             f"their common type {np.result_type(*dtypes.values())}"
         )
-    sizes = {each.size for each in rasters}
-    places = {
-        (each.description.crs_wkt, each.description.transform) for each in rasters
+    grids = {
+        (each.size, each.description.crs_wkt, each.description.transform)
+        for each in rasters
     }
-    if len(sizes) > 1 or len(places) > 1:
+    if len(grids) > 1:
         raise InputError(
             "the variables do not share one grid (size, CRS and transform); align them "
             "first, for example with .rio.reproject_match()"
@@ -161,19 +177,6 @@ def _from_dataset(dataset: xr.Dataset, *, promote: bool) -> Raster:
             f"the variables have several nodata values: {sorted(nodata)}; a GeoTIFF "
             "holds one, so unify them first"
         )
-    bands = tuple(
-        band
-        if len(each.description.bands) > 1
-        else replace(band, description=str(name))
-        for name, each in zip(names, rasters, strict=True)
-        for band in each.description.bands
-    )
-    first = rasters[0].description
-    pixels = rasters[0].pixels
-    if len(rasters) > 1:
-        pixels = _stack([each.pixels for each in rasters])
-    tags = tags_of(dataset.attrs)
-    return Raster(pixels, replace(first, bands=bands, tags=tags))
 
 
 def _stack(arrays: Sequence[Any]) -> Any:  # noqa: ANN401
