@@ -150,6 +150,27 @@ def _per_band(value: object, count: int, name: str) -> list[Any]:
 def describe(
     array: xr.DataArray, y_dim: Hashable, x_dim: Hashable, bands: tuple[BandInfo, ...]
 ) -> Description:
+    """Read everything but the pixels.
+
+    Parameters
+    ----------
+    array : DataArray
+        What to write.
+    y_dim, x_dim : hashable
+        Its spatial dims.
+    bands : tuple of BandInfo
+        What :func:`bands_of` found.
+
+    Returns
+    -------
+    Description
+        Independent of xarray.
+
+    Raises
+    ------
+    InputError
+        A GeoTIFF cannot hold the dtype, CRS, transform or nodata value.
+    """
     dtype = array.dtype.name
     stored_dtype(dtype)
     check_band_nodata(array.attrs.get("nodatavals"))

@@ -208,7 +208,13 @@ class _Reading:
         window: Window,
         tiff: Any,  # noqa: ANN401 - async-tiff's
     ) -> _Reading:
-        """Choose the reader: sparse tiles and single planes are GDAL's."""
+        """Choose the reader: sparse tiles and single planes are GDAL's.
+
+        Raises
+        ------
+        InputError
+            The headers are not those that were opened.
+        """
         if pixels.ifd is None:
             return cls(pixels, window, None)
         if tiff is None:
@@ -249,7 +255,13 @@ class _Reading:
         tiles: Tiles,
         decoded: Sequence[Any],
     ) -> None:
-        """Copy decoded tiles to where they belong."""
+        """Copy decoded tiles to where they belong.
+
+        Raises
+        ------
+        InputError
+            A tile has another dtype than the header says.
+        """
         pixels, window = self.pixels, self.window
         height, width = pixels.tile
         every = list(window.bands) == list(range(pixels.shape[0]))

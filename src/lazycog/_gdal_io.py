@@ -147,7 +147,13 @@ class Opener(FileContainer):  # type: ignore[misc] # rasterio is untyped
         return path == str(self._location)
 
     def open(self, path: str, mode: str = "rb", **_: object) -> RemoteFile:
-        """Open the file."""
+        """Open the file.
+
+        Raises
+        ------
+        FileNotFoundError
+            It is another path, or it is to be written.
+        """
         if not self._is_it(path) or mode.strip("b") != "r":
             raise FileNotFoundError(path)
         return RemoteFile(self._location, self._version, self.preloaded)
@@ -172,11 +178,23 @@ class Opener(FileContainer):  # type: ignore[misc] # rasterio is untyped
         return 0
 
     def rm(self, path: str) -> None:
-        """Refuse: this reads."""
+        """Refuse: this reads.
+
+        Raises
+        ------
+        PermissionError
+            Always.
+        """
         raise PermissionError(path)
 
     def size(self, path: str) -> int:
-        """Give the bytes of the file."""
+        """Give the bytes of the file.
+
+        Raises
+        ------
+        FileNotFoundError
+            It is another path.
+        """
         if not self._is_it(path):
             raise FileNotFoundError(path)
         return self._version.size

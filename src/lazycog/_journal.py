@@ -151,7 +151,13 @@ def save_task(
 
 
 def record_task(state: State, name: str) -> Record:
-    """Read the record of a finished row."""
+    """Read the record of a finished row.
+
+    Raises
+    ------
+    FileNotFoundError
+        The record is gone.
+    """
     found = state.load(name)
     if found is None:
         raise FileNotFoundError(name)

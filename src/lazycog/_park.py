@@ -99,7 +99,15 @@ class EncodedBytes:
         return self._path is not None
 
     def read(self, start: int, stop: int) -> memoryview:
-        """Give a range of the bytes."""
+        """Give a range of the bytes.
+
+        Raises
+        ------
+        SinkError
+            The parked file was cut off.
+        AssertionError
+            Neither memory nor disk has the bytes, which cannot be.
+        """
         if self._data is not None:
             return memoryview(self._data)[start:stop]
         if self._path is None:  # one of the two is always there

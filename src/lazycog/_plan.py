@@ -329,7 +329,13 @@ class CogPlan:
         return self.encoding.sparse or self.encoding.deduplicate
 
     def with_parts(self, limits: PartLimits, part_size: int | None) -> CogPlan:
-        """Plan the parts of an object, too."""
+        """Plan the parts of an object, too.
+
+        Raises
+        ------
+        OptionError
+            ``deduplicate=True``, or ``part_size=`` is outside of its rule.
+        """
         if self.encoding.deduplicate:
             raise OptionError(
                 "deduplicate=True cannot work with an object store, which takes tiles "

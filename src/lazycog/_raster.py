@@ -220,7 +220,13 @@ def _spatial_dims(array: xr.DataArray) -> tuple[Hashable, Hashable]:
 def slices_of(
     raster: xr.DataArray | xr.Dataset, dim: Hashable | None
 ) -> tuple[str, list[object], list[xr.DataArray | xr.Dataset]]:
-    """Give the field's name, the labels, and what is written for each."""
+    """Give the field's name, the labels, and what is written for each.
+
+    Raises
+    ------
+    OptionError
+        The dim is not there, or a DataArray has no variables.
+    """
     if dim is None:
         if not isinstance(raster, xr.Dataset):
             raise OptionError(

@@ -33,7 +33,13 @@ COMPLEX = {"complex64": "cfloat32", "complex128": "cfloat64"}
 def to_item(
     result: CogResult, plan: CogPlan, name: str | None, when: object, href: str | None
 ) -> Item:
-    """Describe a file; see :meth:`lazycog.CogResult.to_stac_item`."""
+    """Describe a file; see :meth:`lazycog.CogResult.to_stac_item`.
+
+    Raises
+    ------
+    MissingExtraError
+        pystac is not installed.
+    """
     try:
         import pystac  # noqa: PLC0415 - an extra
     except ImportError as error:

@@ -223,7 +223,13 @@ def abort_lazy(lazy: object) -> None:
 def begin_or_go_on(
     sink: LocalSink | PartSink, plan: CogPlan, source: str
 ) -> tuple[LocalSink | PartSink, Started, Journal]:
-    """Go on with a killed write of the same raster and options, or begin."""
+    """Go on with a killed write of the same raster and options, or begin.
+
+    Raises
+    ------
+    OptionError
+        The destination cannot go on with a write.
+    """
     if not isinstance(sink, ResumableSink):
         raise OptionError(f"resume=True cannot work with dst={sink.path!r}; drop it")
     name = _journal.fingerprint(plan, source)

@@ -103,7 +103,13 @@ class AzureSink:
         return sink
 
     def check_absent(self) -> None:
-        """Refuse an existing blob unless it may be replaced."""
+        """Refuse an existing blob unless it may be replaced.
+
+        Raises
+        ------
+        DestinationExistsError
+            There is a blob and ``overwrite=False``.
+        """
         if not self.overwrite and self._properties() is not None:
             raise self._exists()
 
@@ -125,7 +131,13 @@ class AzureSink:
         return Receipt(upload, number, len(body), identity)
 
     def commit(self, upload: str, receipts: Sequence[Receipt]) -> None:
-        """Compare what the store has with what was sent, and join it."""
+        """Compare what the store has with what was sent, and join it.
+
+        Raises
+        ------
+        SinkError
+            A block is not there as it was sent, or the store refused.
+        """
         from azure.storage.blob import BlobBlock  # noqa: PLC0415 - an extra
 
         size = sum(each.size for each in receipts)

@@ -124,7 +124,13 @@ class StreamSink:
         return f"{self.name}.lazycog-{self.token}"
 
     def check_absent(self) -> None:
-        """Refuse an existing file unless it may be replaced."""
+        """Refuse an existing file unless it may be replaced.
+
+        Raises
+        ------
+        DestinationExistsError
+            There is a file and ``overwrite=False``.
+        """
         with self._refused("look at the destination"):
             if not self.overwrite and self._call("exists", self.name):
                 raise DestinationExistsError(
@@ -141,7 +147,13 @@ class StreamSink:
         return self.token
 
     def put(self, upload: str, number: int, data: Sequence[Buffer]) -> Receipt:
-        """Write one part; the same call again replaces it."""
+        """Write one part; the same call again replaces it.
+
+        Raises
+        ------
+        SinkError
+            The spool is gone, or cannot be written.
+        """
         body = b"".join(data)
         digest = hashlib.sha256(body).hexdigest()[:32]
         receipt = Receipt(upload, number, len(body), digest)
@@ -157,7 +169,13 @@ class StreamSink:
         return receipt
 
     def commit(self, upload: str, receipts: Sequence[Receipt]) -> None:
-        """Stream all parts into the file."""
+        """Stream all parts into the file.
+
+        Raises
+        ------
+        SinkError
+            A part is not there as it was written, or the file cannot be.
+        """
         size = sum(each.size for each in receipts)
         with self._refused("commit"):
             for each in receipts:

@@ -110,7 +110,13 @@ class RecordingSink:
         self._store.content = content
 
     def check_absent(self) -> None:
-        """Refuse an existing object unless it may be replaced."""
+        """Refuse an existing object unless it may be replaced.
+
+        Raises
+        ------
+        DestinationExistsError
+            There is an object and ``overwrite=False``.
+        """
         if not self.overwrite and self.content is not None:
             raise DestinationExistsError(
                 errno.EEXIST, "the object exists and overwrite=False", self.path
@@ -125,7 +131,13 @@ class RecordingSink:
         return upload
 
     def put(self, upload: str, number: int, data: Sequence[Buffer]) -> Receipt:
-        """Take one part."""
+        """Take one part.
+
+        Raises
+        ------
+        SinkError
+            The part is not legal, or the upload is gone.
+        """
         body = b"".join(data)
         if not 1 <= number <= self.limits.max_parts or len(body) > self.limits.max_part:
             raise self._refused(f"part {number} of {len(body)} bytes is not legal")
@@ -135,7 +147,13 @@ class RecordingSink:
         return Receipt(upload, number, len(body), _digest(body))
 
     def commit(self, upload: str, receipts: Sequence[Receipt]) -> None:
-        """Join the parts."""
+        """Join the parts.
+
+        Raises
+        ------
+        SinkError
+            The parts are not those that were sent, or too small.
+        """
         self.check_absent()
         with self._store.lock:
             parts = self._parts(upload)

@@ -113,7 +113,13 @@ class S3Sink:
         return sink
 
     def check_absent(self) -> None:
-        """Refuse an existing object unless it may be replaced."""
+        """Refuse an existing object unless it may be replaced.
+
+        Raises
+        ------
+        DestinationExistsError
+            There is an object and ``overwrite=False``.
+        """
         if not self.overwrite and self._head() is not None:
             raise self._exists()
 
