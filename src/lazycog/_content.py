@@ -8,6 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import rasterio.crs
+import rasterio.errors
+from rasterio import rpc
 
 from lazycog._georef import IDENTITY, GroundControlPoint
 from lazycog.errors import InputError, OptionError
@@ -245,15 +248,11 @@ def _point(given: Any) -> GroundControlPoint:  # noqa: ANN401 - rasterio's, or n
 
 
 def _wkt(crs: Any) -> str:  # noqa: ANN401 - anything rasterio takes
-    import rasterio.crs  # noqa: PLC0415
-
     text: str = rasterio.crs.CRS.from_user_input(crs).to_wkt()
     return text
 
 
 def _rpcs(given: Any) -> Mapping[str, str]:  # noqa: ANN401 - rasterio's
-    from rasterio import rpc  # noqa: PLC0415
-
     try:
         model = given if isinstance(given, rpc.RPC) else rpc.RPC.from_gdal(dict(given))
         items: Mapping[str, str] = model.to_gdal()
@@ -312,8 +311,6 @@ def check_facts(
 
 
 def _check_crs(said: Any, description: Description) -> None:  # noqa: ANN401
-    import rasterio.crs  # noqa: PLC0415
-
     wkt = description.crs_wkt
     own = None if wkt is None else rasterio.crs.CRS.from_wkt(wkt)
     try:

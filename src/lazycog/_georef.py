@@ -13,6 +13,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
+import numpy as np
+import rasterio
+import rasterio.crs
+import rasterio.shutil
+from affine import Affine
+from rasterio import control, rpc
+from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
+
 from lazycog._tiff import Entry, FieldType, ParsedIfd, Tag, parse
 from lazycog.codecs import jpeg_tables
 from lazycog.errors import InputError
@@ -145,8 +155,6 @@ def describe(
     InputError
         GDAL cannot encode the CRS, the transform or something else of it.
     """
-    import rasterio  # noqa: PLC0415 - GDAL takes long to load, and workers may not need it
-
     kernel = encoding.resampling if has_overviews else None
     creation = {
         **_codec_options(encoding.image, encoding, ""),
@@ -215,11 +223,6 @@ def _tiny_cog(
     description: Description, kernel: str | None, creation: Mapping[str, str]
 ) -> bytes:
     """Write a 2 x 2 raster with one overview through GDAL."""
-    import rasterio  # noqa: PLC0415
-    import rasterio.shutil  # noqa: PLC0415
-    from rasterio.errors import NotGeoreferencedWarning  # noqa: PLC0415
-    from rasterio.io import MemoryFile  # noqa: PLC0415
-
     overviews: dict[str, Any] = {"OVERVIEWS": "NONE"}
     if kernel:
         overviews = {"OVERVIEW_COUNT": 1, "OVERVIEW_RESAMPLING": kernel.upper()}
@@ -243,9 +246,6 @@ def _tiny_cog(
 
 def _tiny_profile(description: Description) -> dict[str, Any]:
     """Give the rasterio profile of a 2 x 2 raster that is described so."""
-    import rasterio.crs  # noqa: PLC0415
-    from affine import Affine  # noqa: PLC0415
-
     profile: dict[str, Any] = {
         "driver": "GTiff",
         "height": 2,
@@ -270,8 +270,6 @@ def _set_metadata(dataset: Any, description: Description) -> None:  # noqa: ANN4
     if description.colormap is not None:
         dataset.write_colormap(1, dict(description.colormap))
     if description.colorinterp is not None and description.colormap is None:
-        from rasterio.enums import ColorInterp  # noqa: PLC0415
-
         dataset.colorinterp = [ColorInterp[name] for name in description.colorinterp]
     _set_control(dataset, description)
     for number, band in enumerate(description.bands, start=1):
@@ -288,15 +286,16 @@ def _set_metadata(dataset: Any, description: Description) -> None:  # noqa: ANN4
 
 def _set_control(dataset: Any, description: Description) -> None:  # noqa: ANN401 - rasterio is untyped
     """Set ground control points and rational polynomial coefficients."""
-    from rasterio import control, crs, rpc  # noqa: PLC0415
-
     if description.gcps:
         points = [
             control.GroundControlPoint(row=p.row, col=p.col, x=p.x, y=p.y, z=p.z)
             for p in description.gcps
         ]
         wkt = description.gcps_crs_wkt
-        dataset.gcps = (points, crs.CRS.from_wkt(wkt) if wkt else crs.CRS())
+        dataset.gcps = (
+            points,
+            rasterio.crs.CRS.from_wkt(wkt) if wkt else rasterio.crs.CRS(),
+        )
     if description.rpcs is not None:
         dataset.rpcs = rpc.RPC.from_gdal(dict(description.rpcs))
 
@@ -346,8 +345,6 @@ def nodata_fits(nodata: float, dtype: str) -> bool:
     >>> nodata_fits(-1, "uint8"), nodata_fits(255, "uint8"), nodata_fits(0.5, "int16")
     (False, True, False)
     """
-    import numpy as np  # noqa: PLC0415
-
     kind = np.dtype(dtype)
     if kind.kind in "ui":
         limits = np.iinfo(kind)

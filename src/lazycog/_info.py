@@ -5,6 +5,9 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
 from lazycog import _validate
 from lazycog._views import human_bytes
 from lazycog.errors import InputError
@@ -38,9 +41,6 @@ def describe_file(path: str) -> dict[str, Any]:
     InputError
         The file is missing, or GDAL cannot open it.
     """
-    import rasterio  # noqa: PLC0415 - GDAL takes long to load
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError  # noqa: PLC0415
-
     try:
         report = _validate.validate(path, full=False)
     except FileNotFoundError as error:

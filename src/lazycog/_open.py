@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import rasterio
+import rioxarray
 import xarray as xr
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from lazycog.errors import InputError, MissingExtraError
 
@@ -205,10 +208,6 @@ def _with_grid_mapping(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _open_gdal(path: str) -> Opened:
-    import rasterio  # noqa: PLC0415 - GDAL takes long to load
-    import rioxarray  # noqa: PLC0415
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError  # noqa: PLC0415
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         # rioxarray: differing scales and offsets are read from `scales` below

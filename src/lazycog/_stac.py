@@ -8,6 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from rasterio.crs import CRS
+from rasterio.warp import transform
+
 from lazycog.errors import InputError, MissingExtraError, OptionError
 
 if TYPE_CHECKING:
@@ -101,8 +105,6 @@ def _moment(plan: CogPlan, when: object) -> datetime:
 
 
 def _parsed(text: str) -> datetime:
-    import numpy as np  # noqa: PLC0415
-
     if text.endswith("Z") or "+" in text:
         return datetime.fromisoformat(text)
     # NumPy cuts nanoseconds, which a label may have
@@ -112,8 +114,6 @@ def _parsed(text: str) -> datetime:
 
 def _footprint(plan: CogPlan) -> tuple[dict[str, Any], list[float]]:
     """Give the outline of the raster in longitude and latitude."""
-    from rasterio.warp import transform  # noqa: PLC0415
-
     wkt = plan.description.crs_wkt
     if wkt is None or plan.description.gcps:
         raise InputError(
@@ -146,8 +146,6 @@ def _footprint(plan: CogPlan) -> tuple[dict[str, Any], list[float]]:
 
 
 def _projection(plan: CogPlan) -> dict[str, Any]:
-    from rasterio.crs import CRS  # noqa: PLC0415
-
     crs = CRS.from_wkt(str(plan.description.crs_wkt))
     authority = crs.to_authority()
     return {

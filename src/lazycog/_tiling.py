@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import rasterio.crs
+import rasterio.warp
 
 from lazycog import _graph, _warp_graph, _windows
 from lazycog._encoding import settle_nodata, stored_dtype
@@ -178,8 +180,6 @@ def _source_grid(raster: Raster) -> _windows.Grid:
 
 
 def _described(description: Description, placement: Placement) -> Description:
-    import rasterio.crs  # noqa: PLC0415 - GDAL takes long to load
-
     crs = rasterio.crs.CRS.from_user_input(placement.scheme.crs)
     return replace(
         description,
@@ -265,11 +265,10 @@ def _suggested(
     InputError
         The raster cannot be reprojected.
     """
-    import rasterio.warp  # noqa: PLC0415 - GDAL takes long to load
-    from rasterio.crs import CRS  # noqa: PLC0415
-
     a, _, left, _, e, top = source.transform
-    own, other = (CRS.from_user_input(each.crs) for each in (source, scheme))
+    own, other = (
+        rasterio.crs.CRS.from_user_input(each.crs) for each in (source, scheme)
+    )
     height = source.height
     if other.to_epsg() == 3857 and own.is_geographic and e < 0:  # noqa: PLR2004 - Web Mercator
         top, height = _cut_at_poles(top, e, height)

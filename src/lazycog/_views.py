@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import math
+import warnings
 from html import escape
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from lazycog._compression import Compression
@@ -400,9 +406,6 @@ def picture(path: str, *, max_side: int, min_side: int = 1) -> bytes | None:
         A PNG, 3 bands as colours, else the first one as grey; missing pixels are
         transparent. None when the file cannot be read.
     """
-    import rasterio  # noqa: PLC0415 - GDAL takes long to load
-    from rasterio.errors import RasterioError  # noqa: PLC0415
-
     if "://" in path:
         return None
     try:
@@ -422,12 +425,6 @@ def picture(path: str, *, max_side: int, min_side: int = 1) -> bytes | None:
 
 def _quiet_gdal() -> Any:  # noqa: ANN401 - a context manager
     """Keep GDAL from writing side files and Python from warning about a bare raster."""
-    import contextlib  # noqa: PLC0415
-    import warnings  # noqa: PLC0415
-
-    import rasterio  # noqa: PLC0415
-    from rasterio.errors import NotGeoreferencedWarning  # noqa: PLC0415
-
     stack = contextlib.ExitStack()
     stack.enter_context(warnings.catch_warnings())
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -440,8 +437,6 @@ def _small(
     max_side: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Read pixels (band, y, x) and which of them are valid (y, x), decimated."""
-    import numpy as np  # noqa: PLC0415
-
     factor = max(1.0, max(dataset.width, dataset.height) / max_side)
     shape = (
         max(1, round(dataset.height / factor)),
@@ -460,8 +455,6 @@ def _stretched(
     pixels: NDArray[np.float64], valid: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
     """Bring each band to 0..255 between two percentiles of its valid pixels."""
-    import numpy as np  # noqa: PLC0415
-
     result = np.zeros(pixels.shape, np.uint8)
     for band, target in zip(pixels, result, strict=True):
         if not valid.any():
@@ -474,9 +467,6 @@ def _stretched(
 
 def _png(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bytes:
     """Encode 8-bit bands and transparency."""
-    import numpy as np  # noqa: PLC0415
-    from rasterio.io import MemoryFile  # noqa: PLC0415
-
     bands = np.concatenate([pixels, np.where(valid, 255, 0).astype(np.uint8)[None]])
     count, height, width = bands.shape
     with _quiet_gdal(), MemoryFile(ext=".png") as memory:

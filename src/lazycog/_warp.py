@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
 
 from lazycog.errors import InputError
 
@@ -60,8 +62,6 @@ def warp_block(task: BlockTask, *pieces: Block) -> Block:
     ndarray, shape (band, height, width)
         The block.
     """
-    import rasterio  # noqa: PLC0415 - GDAL takes long to load
-
     _quieten()
     top, bottom, left, right = task.box
     fill = task.warp.nodata or 0
@@ -98,8 +98,6 @@ def _quieten() -> None:
 
     It does so itself, but not safely where several threads reproject.
     """
-    from rasterio.errors import NotGeoreferencedWarning  # noqa: PLC0415
-
     warnings.filterwarnings(
         "ignore", category=NotGeoreferencedWarning, module=r"rasterio\.warp"
     )

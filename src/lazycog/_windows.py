@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyproj
+import rasterio.crs
+import rasterio.warp
+from affine import Affine
 
 from lazycog._grid import ceil_div
 
@@ -63,11 +67,9 @@ class Grid:
         self, row: NDArray[np.float64], col: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Give x and y of positions in pixels; longitudes within half a turn."""
-        from pyproj import CRS  # noqa: PLC0415 - an extra
-
         a, _, c, _, e, f = self.transform
         x, y = a * col + c, e * row + f
-        if CRS.from_user_input(self.crs).is_geographic:
+        if pyproj.CRS.from_user_input(self.crs).is_geographic:
             with np.errstate(invalid="ignore"):
                 x = x - TURN * np.round(x / TURN)
         return x, y
@@ -83,8 +85,7 @@ class Grid:
 
     def geobox(self, box: Box) -> GeoBox:
         """Give a part of the grid to odc-geo."""
-        from affine import Affine  # noqa: PLC0415 - an extra brings odc-geo
-        from odc.geo.geobox import GeoBox  # noqa: PLC0415
+        from odc.geo.geobox import GeoBox  # noqa: PLC0415 - an extra
 
         top, bottom, left, right = box
         moved = Affine(*self.transform) @ Affine.translation(left, top)
@@ -286,9 +287,7 @@ def _moved(
     ndarray, shape (2, n)
         Row and column; infinite where there is none.
     """
-    from pyproj import Transformer  # noqa: PLC0415 - an extra
-
-    transformer = Transformer.from_crs(own.crs, other.crs, always_xy=True)
+    transformer = pyproj.Transformer.from_crs(own.crs, other.crs, always_xy=True)
     x, y = transformer.transform(*own.coordinates(row, col))
     if transformer.target_crs is not None and transformer.target_crs.is_geographic:
         a, c = other.transform[0], other.transform[2]
@@ -309,9 +308,6 @@ def datum_slack(warp: Warp) -> float:
     float
         In source pixels.
     """
-    import rasterio.warp  # noqa: PLC0415 - GDAL takes long to load
-    from rasterio.crs import CRS  # noqa: PLC0415
-
     row, col = _samples(warp.source)
     there = _moved(warp.source, warp.target, row, col)
     back = _moved(warp.target, warp.source, *there)
@@ -321,8 +317,8 @@ def datum_slack(warp: Warp) -> float:
     if not chosen.size:
         return 0.0
     x, y = rasterio.warp.transform(
-        CRS.from_user_input(warp.target.crs),
-        CRS.from_user_input(warp.source.crs),
+        rasterio.crs.CRS.from_user_input(warp.target.crs),
+        rasterio.crs.CRS.from_user_input(warp.source.crs),
         *warp.target.coordinates(*there[:, chosen]),
     )
     found = warp.source.positions(np.asarray(x), np.asarray(y))
