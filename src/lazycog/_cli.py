@@ -17,7 +17,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from lazycog import _cluster, _flags
+from lazycog import (
+    _api,
+    _cluster,
+    _demo,
+    _flags,
+    _info,
+    _open,
+    _reader,
+    _stale,
+    _validate,
+)
+from lazycog._views import human_bytes
 from lazycog.errors import (
     CapacityError,
     CogError,
@@ -231,8 +242,6 @@ def plan(**parameters: Any) -> None:  # noqa: ANN401 - one per flag
 @traceback_option
 def info(file: str, *, as_json: bool) -> None:
     """Show the structure, georeferencing and metadata of a GeoTIFF."""
-    from lazycog import _info  # noqa: PLC0415 - loads what only this needs
-
     about = _info.describe_file(file)
     if as_json:
         click.echo(json.dumps(about, indent=2))
@@ -294,8 +303,6 @@ def abort_stale(
 
     Exactly that destination is looked at, never its neighbours.
     """
-    from lazycog import _stale  # noqa: PLC0415 - only this command needs it
-
     with _working():
         found = _stale.abort_stale(
             dst,
@@ -354,8 +361,6 @@ def quicklook(session: Session, /, **parameters: Any) -> None:  # noqa: ANN401 -
     SRC is as for convert. The smallest overview of a GeoTIFF that suffices is read,
     else every chunk once. DST ends in .png, .jpg, .webp or .jp2.
     """
-    from lazycog import _api  # noqa: PLC0415 - xarray takes long to load
-
     names = ("percentiles", "size", "background", "quality")
     options = {name: parameters[name] for name in names}
     options["bands"] = [
@@ -401,8 +406,6 @@ def demo(
     FOLDER gets a Zarr store larger than the memory that the conversion may use, the
     checked COG made from it, and a picture.
     """
-    from lazycog import _demo  # noqa: PLC0415 - loads what only this needs
-
     files = _demo.DemoFiles(Path(folder))
     if files.existing and not yes:
         listed = ", ".join(str(path) for path in files.existing)
@@ -426,8 +429,6 @@ def _confirm(question: str) -> None:
 
 def _tell_demo(files: DemoFiles, outcome: DemoOutcome) -> None:
     """Show numbers, verdict and what to do next."""
-    from lazycog._views import human_bytes  # noqa: PLC0415 - with the demo
-
     click.echo(repr(outcome.result))
     click.echo(str(outcome.report))
     expected = human_bytes(outcome.plan.peak_bytes(outcome.threads))
@@ -457,8 +458,6 @@ def _resources(parameters: dict[str, Any]) -> _cluster.Resources:
 
 
 def _source(parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - either kind of xarray
-    from lazycog import _open  # noqa: PLC0415 - xarray takes long to load
-
     bands = [band for text in parameters["bands"] for band in _names(text)]
     return _open.open_source(
         parameters["src"],
@@ -471,8 +470,6 @@ def _source(parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - either kind of
 
 def _picture_source(parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - either kind of xarray
     """Open a GeoTIFF with its overviews, anything else as for a conversion."""
-    from lazycog import _reader  # noqa: PLC0415 - xarray takes long to load
-
     geotiff = Path(parameters["src"]).suffix.lower() in GEOTIFF_SUFFIXES
     if not geotiff or parameters["variable"] or parameters["group"]:
         return _source({**parameters, "bands": ()})
@@ -493,22 +490,16 @@ def _options(raster: Any, parameters: dict[str, Any]) -> dict[str, Any]:  # noqa
 
 
 def _plan(raster: Any, options: dict[str, Any]) -> CogPlan:  # noqa: ANN401 - either kind of xarray
-    from lazycog import _api  # noqa: PLC0415 - xarray takes long to load
-
     return _api.plan(raster, **options)
 
 
 def _write(raster: Any, dst: str, options: dict[str, Any]) -> CogResult:  # noqa: ANN401 - either kind of xarray
-    from lazycog import _api  # noqa: PLC0415 - xarray takes long to load
-
     result: CogResult = _api.to_cog(raster, dst, **options)
     return result
 
 
 def _checked(file: str, *, full: bool) -> Report:
     """Validate a file that must be there."""
-    from lazycog import _validate  # noqa: PLC0415 - loads what only this needs
-
     try:
         return _validate.validate(file, full=full)
     except FileNotFoundError as error:

@@ -9,8 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import dask
+import dask.array
 import numpy as np
+import rioxarray  # noqa: F401 - registers .rio
+import xarray as xr
 
+from lazycog import _api, _open, _validate
 from lazycog._views import human_bytes, picture
 from lazycog.errors import CogError, MissingExtraError
 
@@ -18,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    import xarray as xr
     from numpy.typing import NDArray
 
     from lazycog._plan import CogPlan
@@ -134,10 +138,6 @@ def run_demo(
     CogError
         The picture could not be made.
     """
-    import dask  # noqa: PLC0415 - only where something is computed
-
-    from lazycog import _api, _open, _validate  # noqa: PLC0415 - lower layers
-
     raw = human_bytes(size * size * len(BANDS) * 2)
     say(
         f"making a scene of {size} x {size} pixels, {len(BANDS)} bands of uint16: {raw}"
@@ -250,10 +250,6 @@ def scene(size: int) -> xr.Dataset:
     Dataset
         One variable, reflectance, with dims (band, y, x).
     """
-    import dask.array  # noqa: PLC0415 - only for the demo
-    import rioxarray  # noqa: F401, PLC0415 - registers .rio
-    import xarray as xr  # noqa: PLC0415
-
     empty = dask.array.zeros(
         (len(BANDS), size, size),
         dtype=np.uint16,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -180,8 +181,6 @@ class JsonValue(ParamType):
         ctx: click.Context | None,
     ) -> Any:  # noqa: ANN401 - whatever the text says
         """Parse the text."""
-        import json  # noqa: PLC0415 - rarely needed
-
         if not isinstance(value, str):
             return value
         try:

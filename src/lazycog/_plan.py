@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lazycog import resample
+from lazycog import _views, resample
 from lazycog._encoding import (
     MASK_BITS,
     Encoding,
@@ -363,14 +363,10 @@ class CogPlan:
 
     def __str__(self) -> str:
         """Levels, chunks, tasks, memory and size."""
-        from lazycog import _views  # noqa: PLC0415 - only when shown
-
         return _views.plan_text(self)
 
     def _repr_html_(self) -> str:
         """Say the same for a notebook, with a picture of the pyramid."""
-        from lazycog import _views  # noqa: PLC0415 - only when shown
-
         return _views.plan_html(self)
 
 

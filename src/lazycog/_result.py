@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lazycog import _stac, _views
 from lazycog.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,14 +61,10 @@ class CogResult:
 
     def __repr__(self) -> str:
         """Size, compression ratio, levels and speed."""
-        from lazycog import _views  # noqa: PLC0415 - only when shown
-
         return _views.result_text(self)
 
     def _repr_html_(self) -> str:
         """Say the same for a notebook, with a small picture."""
-        from lazycog import _views  # noqa: PLC0415 - only when shown
-
         return _views.result_html(self)
 
     def to_stac_item(
@@ -106,8 +103,6 @@ class CogResult:
         InputError
             The raster has no CRS, or no place on Earth.
         """
-        from lazycog import _stac  # noqa: PLC0415 - an extra
-
         if self.plan is None:
             raise InputError("this result has no plan, so there is nothing to describe")
         return _stac.to_item(self, self.plan, id, datetime, href)

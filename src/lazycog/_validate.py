@@ -13,6 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fsspec.core import url_to_fs
+
 from lazycog import _tile_rules
 from lazycog._report import Finding, Report, error, warning
 from lazycog._structure import RangeReader, Structure
@@ -101,8 +103,6 @@ def _open(
         with Path(path).open("rb") as local:
             yield RangeReader(local, gap_bytes=LOCAL_GAP_BYTES)
         return
-    from fsspec.core import url_to_fs  # noqa: PLC0415 - local files do without fsspec
-
     filesystem, key = url_to_fs(path, **(storage_options or {}))
     with filesystem.open(key, "rb", block_size=REMOTE_GAP_BYTES) as remote:
         yield RangeReader(remote, gap_bytes=REMOTE_GAP_BYTES)
