@@ -41,6 +41,8 @@ from lazycog.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import xarray as xr
+
     from lazycog._demo import DemoFiles, DemoOutcome
     from lazycog._plan import CogPlan
     from lazycog._report import Report
@@ -457,7 +459,7 @@ def _resources(parameters: dict[str, Any]) -> _cluster.Resources:
     return _cluster.Resources(**{name: parameters[name] for name in names})
 
 
-def _source(parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - either kind of xarray
+def _source(parameters: dict[str, Any]) -> xr.DataArray | xr.Dataset:
     bands = [band for text in parameters["bands"] for band in _names(text)]
     return _open.open_source(
         parameters["src"],
@@ -468,7 +470,7 @@ def _source(parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - either kind of
     )
 
 
-def _picture_source(parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - either kind of xarray
+def _picture_source(parameters: dict[str, Any]) -> xr.DataArray | xr.Dataset:
     """Open a GeoTIFF with its overviews, anything else as for a conversion."""
     geotiff = Path(parameters["src"]).suffix.lower() in GEOTIFF_SUFFIXES
     if not geotiff or parameters["variable"] or parameters["group"]:
@@ -481,7 +483,9 @@ def _names(text: str) -> Sequence[str]:
     return [each.strip() for each in text.split(",") if each.strip()]
 
 
-def _options(raster: Any, parameters: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - either kind of xarray
+def _options(
+    raster: xr.DataArray | xr.Dataset, parameters: dict[str, Any]
+) -> dict[str, Any]:
     options = _flags.given(parameters)
     if "band_tags" in options:
         count = _plan(raster, {}).count
@@ -489,11 +493,13 @@ def _options(raster: Any, parameters: dict[str, Any]) -> dict[str, Any]:  # noqa
     return options
 
 
-def _plan(raster: Any, options: dict[str, Any]) -> CogPlan:  # noqa: ANN401 - either kind of xarray
+def _plan(raster: xr.DataArray | xr.Dataset, options: dict[str, Any]) -> CogPlan:
     return _api.plan(raster, **options)
 
 
-def _write(raster: Any, dst: str, options: dict[str, Any]) -> CogResult:  # noqa: ANN401 - either kind of xarray
+def _write(
+    raster: xr.DataArray | xr.Dataset, dst: str, options: dict[str, Any]
+) -> CogResult:
     result: CogResult = _api.to_cog(raster, dst, **options)
     return result
 

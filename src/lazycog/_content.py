@@ -247,7 +247,7 @@ def _point(given: Any) -> GroundControlPoint:  # noqa: ANN401 - rasterio's, or n
     return GroundControlPoint(row, col, x, y, float(given.z or 0.0))
 
 
-def _wkt(crs: Any) -> str:  # noqa: ANN401 - anything rasterio takes
+def _wkt(crs: object) -> str:
     text: str = rasterio.crs.CRS.from_user_input(crs).to_wkt()
     return text
 
@@ -310,7 +310,7 @@ def check_facts(
             _check_photometric(str(said).upper(), description, options)
 
 
-def _check_crs(said: Any, description: Description) -> None:  # noqa: ANN401
+def _check_crs(said: object, description: Description) -> None:
     wkt = description.crs_wkt
     own = None if wkt is None else rasterio.crs.CRS.from_wkt(wkt)
     try:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
 
+    from async_tiff import TIFF, ImageFileDirectory
     from numpy.typing import NDArray
 
     from lazycog._location import Location
@@ -194,7 +195,7 @@ class _Reading:
 
     pixels: Pixels
     window: Window
-    ifd: Any
+    ifd: ImageFileDirectory | None
     """async-tiff's header of the image; None when GDAL reads."""
     tiles: Tiles = ()
     """(row, col) of the tiles it meets, row after row."""
@@ -206,7 +207,7 @@ class _Reading:
         cls,
         pixels: Pixels,
         window: Window,
-        tiff: Any,  # noqa: ANN401 - async-tiff's
+        tiff: TIFF | None,
     ) -> _Reading:
         """Choose the reader: sparse tiles and single planes are GDAL's.
 
@@ -306,7 +307,7 @@ def _tiles(tile: tuple[int, int], window: Window) -> list[tuple[int, int]]:
 
 
 def _byte_ranges(
-    ifd: Any,  # noqa: ANN401 - async-tiff's
+    ifd: ImageFileDirectory,
     tiles: Tiles,
     bands: Sequence[int],
 ) -> list[tuple[int, int]]:
@@ -354,6 +355,6 @@ def _refused(location: Location) -> Iterator[None]:
         raise InputError(f"{location} cannot be read: {first_line(error)}") from error
 
 
-async def _fetch(ifd: Any, tiles: Tiles) -> list[Any]:  # noqa: ANN401
+async def _fetch(ifd: ImageFileDirectory, tiles: Tiles) -> list[Any]:
     fetched = await ifd.fetch_tiles([(col, row) for row, col in tiles])
     return await asyncio.gather(*(tile.decode() for tile in fetched))

@@ -375,7 +375,9 @@ def read_mask(
     return mask
 
 
-def _gdal_window(rows: tuple[int, int], cols: tuple[int, int]) -> Any:  # noqa: ANN401 - rasterio's
+def _gdal_window(
+    rows: tuple[int, int], cols: tuple[int, int]
+) -> rasterio.windows.Window:
     return rasterio.windows.Window.from_slices(rows, cols)
 
 

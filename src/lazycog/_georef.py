@@ -30,6 +30,8 @@ from lazycog.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rasterio.io import DatasetWriter
+
     from lazycog._compression import Compression
     from lazycog._encoding import Encoding
 
@@ -265,7 +267,7 @@ def _tiny_profile(description: Description) -> dict[str, Any]:
     return profile
 
 
-def _set_metadata(dataset: Any, description: Description) -> None:  # noqa: ANN401 - rasterio is untyped
+def _set_metadata(dataset: DatasetWriter, description: Description) -> None:
     dataset.update_tags(**description.tags)
     if description.colormap is not None:
         dataset.write_colormap(1, dict(description.colormap))
@@ -284,7 +286,7 @@ def _set_metadata(dataset: Any, description: Description) -> None:  # noqa: ANN4
         dataset.units = [band.unit or "" for band in description.bands]
 
 
-def _set_control(dataset: Any, description: Description) -> None:  # noqa: ANN401 - rasterio is untyped
+def _set_control(dataset: DatasetWriter, description: Description) -> None:
     """Set ground control points and rational polynomial coefficients."""
     if description.gcps:
         points = [

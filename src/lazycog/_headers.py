@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     import numpy as np
+    from async_tiff import TIFF, ImageFileDirectory
 
     from lazycog._image import Version
 
@@ -38,7 +39,7 @@ MASK = 4
 # --- which reader -------------------------------------------------------------------
 
 
-def is_safe(ifd: Any, dtype: np.dtype[Any]) -> bool:  # noqa: ANN401 - async-tiff's
+def is_safe(ifd: ImageFileDirectory, dtype: np.dtype[Any]) -> bool:
     """Say whether async-tiff gives the pixels of an image as GDAL does.
 
     Parameters
@@ -79,7 +80,7 @@ def is_safe(ifd: Any, dtype: np.dtype[Any]) -> bool:  # noqa: ANN401 - async-tif
 
 
 def find_image(
-    tiff: Any,  # noqa: ANN401 - async-tiff's
+    tiff: TIFF,
     level: int,
     size: tuple[int, int],
     tile: tuple[int, int],
@@ -113,11 +114,13 @@ def find_image(
 
 # --- headers, once per process ------------------------------------------------------
 
-_headers: OrderedDict[tuple[Location, Version], asyncio.Task[Any]] = OrderedDict()
+_headers: OrderedDict[tuple[Location, Version], asyncio.Task[TIFF | None]] = (
+    OrderedDict()
+)
 """Used in the thread of the loop alone."""
 
 
-def start_headers(location: Location, version: Version) -> Future[Any]:
+def start_headers(location: Location, version: Version) -> Future[TIFF | None]:
     """Read the headers of a remote file, once per process and version.
 
     Parameters
@@ -145,7 +148,7 @@ def start_headers(location: Location, version: Version) -> Future[Any]:
     return loop_thread().submit(_kept_headers(location, version))
 
 
-async def _kept_headers(location: Location, version: Version) -> Any:  # noqa: ANN401
+async def _kept_headers(location: Location, version: Version) -> TIFF | None:
     key = (location, version)
     loop = asyncio.get_running_loop()
     task = _headers.get(key)
@@ -161,7 +164,7 @@ async def _kept_headers(location: Location, version: Version) -> Any:  # noqa: A
         raise
 
 
-async def _read_headers(location: Location) -> Any:  # noqa: ANN401 - async-tiff's
+async def _read_headers(location: Location) -> TIFF | None:
     from async_tiff import TIFF  # noqa: PLC0415 - an extra
 
     store = open_store(location)

@@ -15,6 +15,7 @@ from lazycog.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from rasterio.io import DatasetReader
     from rich.console import RenderableType
     from rich.table import Table
 
@@ -55,7 +56,7 @@ def describe_file(path: str) -> dict[str, Any]:
         raise InputError(f"{path}: GDAL cannot open it: {error}") from error
 
 
-def _from_gdal(dataset: Any) -> dict[str, Any]:  # noqa: ANN401 - rasterio is untyped
+def _from_gdal(dataset: DatasetReader) -> dict[str, Any]:
     crs = dataset.crs
     return {
         "geo": {
@@ -69,7 +70,7 @@ def _from_gdal(dataset: Any) -> dict[str, Any]:  # noqa: ANN401 - rasterio is un
     }
 
 
-def _band(dataset: Any, number: int) -> dict[str, Any]:  # noqa: ANN401 - rasterio is untyped
+def _band(dataset: DatasetReader, number: int) -> dict[str, Any]:
     index = number - 1
     tags = dataset.tags(number)
     nodata = dataset.nodatavals[index]

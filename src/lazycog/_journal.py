@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lazycog._plan import CogPlan
+    from lazycog.sinks._protocol import Sink
     from lazycog.sinks._state import State
 
 FORMAT = 1
@@ -127,7 +128,7 @@ class Record:
 
 
 def save_task(
-    sink: Any,  # noqa: ANN401 - either kind of sink
+    sink: Sink,
     state: State,
     name: str,
     placement: RowPlacement,

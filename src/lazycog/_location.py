@@ -278,12 +278,12 @@ def _translate(kind: str, options: Mapping[str, Any]) -> tuple[Settings, Setting
     return config, client
 
 
-def _http_headers(value: Any, _: Settings, client: Settings) -> None:  # noqa: ANN401
+def _http_headers(value: Mapping[str, object], _: Settings, client: Settings) -> None:
     headers = client.setdefault("default_headers", {})
     headers.update({str(key): str(text) for key, text in dict(value).items()})
 
 
-def _http_client(value: Any, config: Settings, client: Settings) -> None:  # noqa: ANN401
+def _http_client(value: Mapping[str, Any], config: Settings, client: Settings) -> None:
     for name, each in dict(value).items():
         if name != "headers":
             raise OptionError(
@@ -292,17 +292,17 @@ def _http_client(value: Any, config: Settings, client: Settings) -> None:  # noq
         _http_headers(each, config, client)
 
 
-def _http_timeout(value: Any, _: Settings, client: Settings) -> None:  # noqa: ANN401
+def _http_timeout(value: float | str, _: Settings, client: Settings) -> None:
     client["timeout"] = f"{float(value):g}s"
 
 
-def _http_ssl(value: Any, _: Settings, client: Settings) -> None:  # noqa: ANN401
+def _http_ssl(value: object, _: Settings, client: Settings) -> None:
     if not isinstance(value, bool):
         raise OptionError(f"storage_options: ssl={value!r} must be True or False")
     client["allow_invalid_certificates"] = not value
 
 
-def _http_proxy(value: Any, _: Settings, client: Settings) -> None:  # noqa: ANN401
+def _http_proxy(value: object, _: Settings, client: Settings) -> None:
     client["proxy_url"] = str(value)
 
 
@@ -315,7 +315,7 @@ S3_CLIENT = {
 }
 
 
-def _s3_client(value: Any, config: Settings, client: Settings) -> None:  # noqa: ANN401
+def _s3_client(value: Mapping[str, object], config: Settings, client: Settings) -> None:
     for name, each in dict(value).items():
         if name in S3_CLIENT:
             config[S3_CLIENT[name]] = each
@@ -328,7 +328,7 @@ def _s3_client(value: Any, config: Settings, client: Settings) -> None:  # noqa:
             )
 
 
-def _s3_config(value: Any, config: Settings, _: Settings) -> None:  # noqa: ANN401
+def _s3_config(value: Mapping[str, Any], config: Settings, _: Settings) -> None:
     rest = {key: dict(each) if key == "s3" else each for key, each in value.items()}
     style = rest.get("s3", {}).pop("addressing_style", None)
     rest = {key: each for key, each in rest.items() if key != "s3" or each}
@@ -340,11 +340,11 @@ def _s3_config(value: Any, config: Settings, _: Settings) -> None:  # noqa: ANN4
     config["virtual_hosted_style_request"] = style == "virtual"
 
 
-def _s3_ssl(value: Any, _: Settings, client: Settings) -> None:  # noqa: ANN401
+def _s3_ssl(value: object, _: Settings, client: Settings) -> None:
     client["allow_http"] = not value
 
 
-def _gcs_token(value: Any, config: Settings, _: Settings) -> None:  # noqa: ANN401
+def _gcs_token(value: object, config: Settings, _: Settings) -> None:
     if value == "anon":
         config["skip_signature"] = True
     elif isinstance(value, dict):
@@ -360,7 +360,7 @@ def _gcs_token(value: Any, config: Settings, _: Settings) -> None:  # noqa: ANN4
         )
 
 
-def _azure_host(value: Any, config: Settings, _: Settings) -> None:  # noqa: ANN401
+def _azure_host(value: object, config: Settings, _: Settings) -> None:
     config["endpoint"] = f"https://{value}"
 
 
@@ -372,7 +372,7 @@ AZURE_CONNECTION = {
 }
 
 
-def _azure_parts(value: Any, config: Settings, _: Settings) -> None:  # noqa: ANN401
+def _azure_parts(value: object, config: Settings, _: Settings) -> None:
     parts = dict(
         each.split("=", 1) for each in str(value).split(";") if each.count("=")
     )

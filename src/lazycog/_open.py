@@ -23,6 +23,8 @@ from lazycog.errors import InputError, MissingExtraError
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+    from rasterio.io import DatasetReader
+
 ZARR_MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
 """Files that stand at the root of a Zarr store, version 3 or 2."""
 NETCDF_SUFFIXES = frozenset({".nc", ".nc4", ".netcdf", ".h5", ".hdf5", ".cdf"})
@@ -236,7 +238,7 @@ def _open_gdal(path: str) -> Opened:
     return opened
 
 
-def _gdal_chunks(dataset: Any) -> dict[str, int]:  # noqa: ANN401 - rasterio is untyped
+def _gdal_chunks(dataset: DatasetReader) -> dict[str, int]:
     """Choose chunks of whole blocks, so that no block is decoded twice."""
     block_height, block_width = dataset.block_shapes[0]
     itemsize = np.dtype(dataset.dtypes[0]).itemsize
@@ -258,14 +260,14 @@ def _gdal_chunks(dataset: Any) -> dict[str, int]:  # noqa: ANN401 - rasterio is 
     }
 
 
-def _pixel_interleaved(dataset: Any) -> bool:  # noqa: ANN401 - rasterio is untyped
+def _pixel_interleaved(dataset: DatasetReader) -> bool:
     interleaving = dataset.interleaving
     return (
         dataset.count > 1 and interleaving is not None and interleaving.name == "pixel"
     )
 
 
-def _gdal_attrs(dataset: Any) -> dict[str, Any]:  # noqa: ANN401 - rasterio is untyped
+def _gdal_attrs(dataset: DatasetReader) -> dict[str, Any]:
     """Read the tags of the dataset, and what it says about every band."""
     attrs: dict[str, Any] = _kept(dataset.tags())
     band_tags = tuple(_kept(dataset.tags(number)) for number in dataset.indexes)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from rasterio.io import DatasetReader
 
     from lazycog._image import Version
 
@@ -227,7 +228,7 @@ def _remember(memory: dict[Any, Source], key: object, source: Source) -> None:
     memory[key] = source
 
 
-def source_of(array: Any) -> Source | None:  # noqa: ANN401 - Dask's, or any other
+def source_of(array: object) -> Source | None:
     """Tell what a Dask array reads, if it is one that :func:`open_cog` made.
 
     Parameters
@@ -310,7 +311,9 @@ def describe(location: Location, version: Version, level: int) -> Source:
     return Source(pixels, tuple(sizes), masked)
 
 
-def _facts(dataset: Any) -> tuple[np.dtype[Any], tuple[int, int], int, bool, bool]:  # noqa: ANN401
+def _facts(
+    dataset: DatasetReader,
+) -> tuple[np.dtype[Any], tuple[int, int], int, bool, bool]:
     """Give dtype, tile, band count, whether bands share a tile, and have a mask."""
     name = dataset.dtypes[0]
     # rasterio has a name of its own for complex integers
@@ -323,7 +326,7 @@ def _facts(dataset: Any) -> tuple[np.dtype[Any], tuple[int, int], int, bool, boo
     return dtype, tuple(dataset.block_shapes[0]), dataset.count, together, masked
 
 
-def _check_kind(location: Location, dataset: Any) -> None:  # noqa: ANN401 - rasterio's
+def _check_kind(location: Location, dataset: DatasetReader) -> None:
     if dataset.driver not in {"GTiff", "COG"}:
         raise InputError(
             f"{location} is {dataset.driver}, not a GeoTIFF; open it with "
@@ -405,7 +408,9 @@ def _source_name(source: Source, name: str) -> str:
     return name if not location.by_gdal or "://" in name else os.fspath(name)
 
 
-def lazy_pixels(source: Source, chunks: Chunks, dims: tuple[str, ...] = DIMS) -> Any:  # noqa: ANN401 - dask is untyped
+def lazy_pixels(
+    source: Source, chunks: Chunks, dims: tuple[str, ...] = DIMS
+) -> dask.array.Array:
     """Make a Dask array of a level: one task per chunk.
 
     Parameters

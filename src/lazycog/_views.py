@@ -7,7 +7,7 @@ import contextlib
 import math
 import warnings
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+    from rasterio.io import DatasetReader
 
     from lazycog._compression import Compression
     from lazycog._grid import Level
@@ -423,7 +424,7 @@ def picture(path: str, *, max_side: int, min_side: int = 1) -> bytes | None:
     return _png(_stretched(pixels, valid), valid)
 
 
-def _quiet_gdal() -> Any:  # noqa: ANN401 - a context manager
+def _quiet_gdal() -> contextlib.ExitStack:
     """Keep GDAL from writing side files and Python from warning about a bare raster."""
     stack = contextlib.ExitStack()
     stack.enter_context(warnings.catch_warnings())
@@ -433,8 +434,7 @@ def _quiet_gdal() -> Any:  # noqa: ANN401 - a context manager
 
 
 def _small(
-    dataset: Any,  # noqa: ANN401 - rasterio is untyped
-    max_side: int,
+    dataset: DatasetReader, max_side: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Read pixels (band, y, x) and which of them are valid (y, x), decimated."""
     factor = max(1.0, max(dataset.width, dataset.height) / max_side)

@@ -16,6 +16,9 @@ from lazycog._encode import EncodedChunk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from dask.callbacks import Callback
+
+    from distributed import Client
     from lazycog._encode import ChunkTask
     from lazycog._plan import CogPlan
 
@@ -140,7 +143,7 @@ def _topic(token: str) -> str:
     return f"lazycog-{token}"
 
 
-def _client() -> Any | None:  # noqa: ANN401 - distributed is untyped
+def _client() -> Client | None:
     """Give the distributed client that would compute, if one would."""
     from dask.base import get_scheduler  # noqa: PLC0415 - as light as can be
 
@@ -148,11 +151,11 @@ def _client() -> Any | None:  # noqa: ANN401 - distributed is untyped
     return client if hasattr(client, "subscribe_topic") else None
 
 
-def _callback(token: str, counter: _Counter) -> Any:  # noqa: ANN401 - dask is untyped
+def _callback(token: str, counter: _Counter) -> Callback:
     """Make a Dask callback that counts the encode tasks of a write."""
     from dask.callbacks import Callback  # noqa: PLC0415 - as light as can be
 
-    def posttask(key: Any, value: Any, *_: object) -> None:  # noqa: ANN401
+    def posttask(key: object, value: object, *_: object) -> None:
         if not isinstance(value, EncodedChunk) or not isinstance(key, tuple):
             return
         stage, separator, rest = str(key[0]).removeprefix(KEY_PREFIX).partition("-")

@@ -14,6 +14,8 @@ from lazycog.sinks._protocol import PartSink
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dask.delayed import Delayed
+
     from lazycog._options import CogOptions
     from lazycog._plan import CogPlan
     from lazycog.sinks.local import LocalSink
@@ -94,7 +96,7 @@ def write_many(
         raise
 
 
-def _lazy(jobs: Sequence[Job], options: CogOptions, begins: Sequence[Any]) -> Any:  # noqa: ANN401 - Delayed
+def _lazy(jobs: Sequence[Job], options: CogOptions, begins: Sequence[Any]) -> Delayed:
     """Build the graph of all files."""
     arrays = _graph.optimised(
         [_graph.as_lazy(job.raster.pixels, job.plan) for job in jobs]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
+    from fsspec import AbstractFileSystem
+
 
 class State(Protocol):
     """Named records: each appears whole or not at all."""
@@ -117,5 +119,5 @@ class ObjectState:
         return f"{self.prefix}/{name}"
 
     @property
-    def _files(self) -> Any:  # noqa: ANN401 - fsspec is untyped
+    def _files(self) -> AbstractFileSystem:
         return fsspec.filesystem(self.protocol, **self.options)

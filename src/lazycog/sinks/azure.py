@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from adlfs import AzureBlobFileSystem
+    from azure.storage.blob import BlobProperties
+
     from lazycog._parts import Buffer
 
 LIMITS = PartLimits(min_part=1, max_part=4000 * MIB, max_parts=50_000)
@@ -223,7 +226,7 @@ class AzureSink:
                 raise self._exists() from error
             raise
 
-    def _properties(self) -> Any:  # noqa: ANN401 - azure's own
+    def _properties(self) -> BlobProperties | None:
         """Give the blob's properties, None without a committed blob."""
         with self._refused("look at the blob"):
             try:
@@ -240,7 +243,7 @@ class AzureSink:
             self.path,
         )
 
-    def _call(self, method: str, *arguments: Any, **more: Any) -> Any:  # noqa: ANN401
+    def _call(self, method: str, *arguments: Any, **more: Any) -> Any:  # noqa: ANN401 - azure's
         """Make a request, again and again while the store is busy."""
         filesystem = client(self.options)
 
@@ -263,7 +266,7 @@ class AzureSink:
         return refused(action, self.path, "the blob is as it was")
 
 
-def client(options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - adlfs is untyped
+def client(options: Mapping[str, Any]) -> AzureBlobFileSystem:
     """Give the Azure client of this process.
 
     Raises

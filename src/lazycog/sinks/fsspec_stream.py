@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from fsspec import AbstractFileSystem
+
     from lazycog._parts import Buffer
 
 LIMITS = PartLimits(min_part=1, max_parts=100_000)
@@ -243,13 +245,13 @@ class StreamSink:
         self._files.invalidate_cache()
         return int(self._call("size", name))
 
-    def _call(self, method: str, *arguments: object, **more: object) -> Any:  # noqa: ANN401
+    def _call(self, method: str, *arguments: object, **more: object) -> Any:  # noqa: ANN401 - its own
         """Ask the file system, again and again while the line is broken."""
         operation: Callable[..., Any] = getattr(self._files, method)
         return retried(lambda: operation(*arguments, **more), _is_transient)
 
     @property
-    def _files(self) -> Any:  # noqa: ANN401 - fsspec is untyped
+    def _files(self) -> AbstractFileSystem:
         return fsspec.filesystem(self.protocol, **self.options)
 
     def _refused(self, action: str) -> AbstractContextManager[None]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from s3fs import S3FileSystem
+
     from lazycog._parts import Buffer
     from lazycog.sinks._protocol import Leftover
 
@@ -402,7 +404,7 @@ class S3Sink:
         return refused(action, self.path, "the object is as it was")
 
 
-def client(options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - s3fs is untyped
+def client(options: Mapping[str, Any]) -> S3FileSystem:
     """Give the S3 client of this process.
 
     Raises
