@@ -248,7 +248,7 @@ def info(file: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(about, indent=2))
         return
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415 - for this alone
 
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     for table in _info.tables(about):

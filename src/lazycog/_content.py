@@ -44,6 +44,7 @@ COLORINTERP = (
 COLORMAP_SIZES = {"uint8": 256, "uint16": 65536}
 """Entries of a colour table (TIFF 6.0 §5: two to the power of the bits)."""
 RGB = 3
+OPAQUE = 255
 
 
 def with_options(description: Description, options: CogOptions) -> Description:
@@ -115,7 +116,7 @@ def _with_bands(description: Description, options: CogOptions) -> Description:
     return replace(description, bands=tuple(bands))
 
 
-def _per_band(given: Any, count: int, rule: str) -> Collection[Any]:  # noqa: ANN401
+def _per_band(given: Any, count: int, rule: str) -> Collection[Any]:  # noqa: ANN401 - any option
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Collection):
         raise OptionError(rule)
     if len(given) != count:
@@ -164,8 +165,7 @@ def _colormap(
     for value, colour in given.items():
         parts = tuple(colour) if isinstance(colour, Collection) else ()
         legal = len(parts) in {RGB, RGB + 1} and all(
-            isinstance(part, int | np.integer) and 0 <= part <= 255  # noqa: PLR2004
-            for part in parts
+            isinstance(part, int | np.integer) and 0 <= part <= OPAQUE for part in parts
         )
         number = int(value) if str(value).isdecimal() else -1
         if not legal or not 0 <= number < size:
@@ -174,7 +174,7 @@ def _colormap(
                 f"green, blue, alpha), each 0 to 255, for values 0 to {size - 1}"
             )
         numbers = [int(part) for part in parts]
-        alpha = numbers[RGB] if len(numbers) > RGB else 255
+        alpha = numbers[RGB] if len(numbers) > RGB else OPAQUE
         table[number] = (numbers[0], numbers[1], numbers[2], alpha)
     return table
 
@@ -225,7 +225,7 @@ def _control(description: Description, options: CogOptions) -> dict[str, Any]:
 def _gcps(given: Any) -> tuple[tuple[GroundControlPoint, ...], str | None]:  # noqa: ANN401 - rasterio's
     """Take rasterio's points, alone or with their CRS."""
     crs = None
-    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], Sequence):  # noqa: PLR2004
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], Sequence):  # noqa: PLR2004 - points, CRS
         given, crs = given
     try:
         points = tuple(map(_point, given))

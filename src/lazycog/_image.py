@@ -56,7 +56,7 @@ def current_version(location: Location) -> Version:
     store = open_store(location)
     try:
         import obstore  # noqa: PLC0415 - an extra
-        from obstore.exceptions import BaseError  # noqa: PLC0415
+        from obstore.exceptions import BaseError  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise MissingExtraError(READ_EXTRA) from error
     try:

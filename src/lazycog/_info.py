@@ -157,7 +157,7 @@ def _general(about: Mapping[str, Any]) -> Table:
 
 def _table(title: str, columns: tuple[str, ...], *, header: bool = True) -> Table:
     from rich.markup import escape  # noqa: PLC0415 - only in a terminal
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 - the same
 
     table = Table(title=escape(title), title_justify="left", show_header=header)
     for column in columns:

@@ -360,7 +360,7 @@ def _select_bands(raster: Opened, bands: Sequence[int | str]) -> Opened:
 PER_BAND_ATTRS = frozenset({"long_name", "units", "scales", "offsets", "band_tags"})
 
 
-def _picked(value: Any, indexes: Sequence[int], count: int) -> Any:  # noqa: ANN401
+def _picked(value: Any, indexes: Sequence[int], count: int) -> Any:  # noqa: ANN401 - any attribute
     if isinstance(value, list | tuple | np.ndarray) and len(value) == count:
         return tuple(value[index] for index in indexes)
     return value

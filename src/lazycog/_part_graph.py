@@ -62,7 +62,7 @@ class Builder(Protocol):
     def ref(self, name: str, *index: int) -> Any:  # noqa: ANN401 - dask is untyped
         """Refer to the result of a task of this write."""
 
-    def add(self, key: Key, function: Callable[..., Any], *arguments: Any) -> Key:  # noqa: ANN401
+    def add(self, key: Key, function: Callable[..., Any], *arguments: Any) -> Key:  # noqa: ANN401 - any task's
         """Add a task."""
 
 
@@ -139,7 +139,7 @@ def add_finished_row(builder: Builder, stage: Stage, group: int, row: int) -> No
     """Add what a finished row of chunks gives to others: nothing is computed."""
     number, journal = stage.index, _journal(builder)
 
-    def add(name: str, index: tuple[int, ...], function: Any, *arguments: Any) -> None:  # noqa: ANN401
+    def add(name: str, index: tuple[int, ...], function: Any, *arguments: Any) -> None:  # noqa: ANN401 - the same
         record = builder.ref(f"record{number}", group, row)
         key = builder.key(f"{name}{number}", group, row, *index)
         builder.add(key, function, record, *arguments)

@@ -198,7 +198,7 @@ class TerminalBar:
     def start(self, figures: Figures) -> None:
         """Draw the empty bar; rich redraws it from a thread of its own."""
         from rich.console import Console  # noqa: PLC0415 - only when shown
-        from rich.progress import (  # noqa: PLC0415
+        from rich.progress import (  # noqa: PLC0415 - only when shown
             BarColumn,
             Progress,
             TextColumn,

@@ -106,7 +106,7 @@ class Look:
                 f"background={self.background} must be three whole numbers, 0 to 255"
             )
         if self.quality is not None and not (
-            isinstance(self.quality, int) and 1 <= self.quality <= 100  # noqa: PLR2004
+            isinstance(self.quality, int) and 1 <= self.quality <= 100  # noqa: PLR2004 - GDAL's
         ):
             raise OptionError(f"quality={self.quality!r} must be 1 to 100")
 
@@ -207,7 +207,7 @@ def _indexes(description: Description, bands: Sequence[int | str] | None) -> lis
     return indexes
 
 
-def _smaller(pixels: Any, size: int) -> tuple[Any, Source | None]:  # noqa: ANN401
+def _smaller(pixels: Any, size: int) -> tuple[Any, Source | None]:  # noqa: ANN401 - Dask's or NumPy's
     """Take the smallest level that suffices where the pixels are those of a file."""
     source = _reader.source_of(pixels)
     if source is None:

@@ -179,7 +179,7 @@ def _check_alike(names: Sequence[Hashable], rasters: Sequence[Raster]) -> None:
         )
 
 
-def _stack(arrays: Sequence[Any]) -> Any:  # noqa: ANN401
+def _stack(arrays: Sequence[Any]) -> Any:  # noqa: ANN401 - Dask's or NumPy's
     variables = [
         each if isinstance(each, xr.Variable) else xr.Variable(("band", "y", "x"), each)
         for each in arrays

@@ -92,13 +92,13 @@ def _between(edges: Sequence[int], start: int, stop: int) -> range:
 
 
 def lazy(
-    array: Any,  # noqa: ANN401 - dask is untyped
+    array: dask.array.Array,
     warp: Warp,
     side: int,
     *,
     mask: Literal["none", "given", "coverage"],
     alpha: int | None,
-) -> Any:  # noqa: ANN401
+) -> dask.array.Array:
     """Build the reprojected array.
 
     Parameters

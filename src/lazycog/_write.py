@@ -278,7 +278,7 @@ def commit(
     sink: LocalSink | PartSink,
     started: Started,
     count: int,
-    *results: Any,  # noqa: ANN401
+    *results: Any,  # noqa: ANN401 - of every kind of task
 ) -> CogResult:
     """Last task: write the header and let the file appear.
 

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import io
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -38,10 +39,9 @@ MARK = "lazycog_write"
 """Name of the metadata with the token of the write: an identifier, as Azure wants."""
 ATTEMPTS = 4
 """On top of the client's own."""
-MISSING = 404
-CONFLICT = frozenset({409, 412})
+CONFLICT = frozenset({HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED})
 """A condition that does not hold: the blob exists."""
-BUSY = frozenset({408, 429})
+BUSY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class AzureSink:
         try:
             _, blocks = self._call("get_block_list", "all")
         except client_errors() as error:
-            if _status(error) == MISSING:
+            if _status(error) == HTTPStatus.NOT_FOUND:
                 return {}
             raise
         return {each.id: each.size for each in blocks}
@@ -232,7 +232,7 @@ class AzureSink:
             try:
                 return self._call("get_blob_properties")
             except client_errors() as error:
-                if _status(error) == MISSING:
+                if _status(error) == HTTPStatus.NOT_FOUND:
                     return None
                 raise
 
@@ -302,6 +302,6 @@ def _is_transient(error: Exception) -> bool:
 
     status = _status(error)
     if status:
-        return status >= 500 or status in BUSY  # noqa: PLR2004 - server errors
+        return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in BUSY
     broken = (ConnectionError, TimeoutError, ServiceRequestError, ServiceResponseError)
     return isinstance(error, broken)

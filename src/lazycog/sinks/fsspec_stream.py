@@ -114,7 +114,7 @@ class StreamSink:
         name = str(known._strip_protocol(url))  # noqa: SLF001 - how fsspec resolves
         if url.endswith("/") or not name.strip("/"):
             raise SinkError(errno.EINVAL, "the URL names no file", url)
-        own = {**known._get_kwargs_from_urls(url), **options}  # noqa: SLF001
+        own = {**known._get_kwargs_from_urls(url), **options}  # noqa: SLF001 - the same
         sink = cls(
             _without_password(url), protocol, name, token, overwrite, limits, own
         )

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import time
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
 import fsspec
@@ -41,7 +42,6 @@ TRANSIENT_CODES = frozenset(
     }
 )
 """Error codes of S3 that may go away; a damaged body is sent again."""
-NOT_IMPLEMENTED = 501
 ABORT_ATTEMPTS = 10
 ABORT_WAIT_SECONDS = 0.2
 STATE_SUFFIX = ".lazycog-resume"
@@ -445,8 +445,10 @@ def _is_transient(error: Exception) -> bool:
     if answer:
         code = answer.get("Error", {}).get("Code", "")
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        server = status >= 500 and status != NOT_IMPLEMENTED  # noqa: PLR2004
-        return bool(server or status == 429 or code in TRANSIENT_CODES)  # noqa: PLR2004
+        server = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        busy = server and status != HTTPStatus.NOT_IMPLEMENTED
+        busy = busy or status == HTTPStatus.TOO_MANY_REQUESTS
+        return bool(busy or code in TRANSIENT_CODES)
     from s3fs.core import S3_RETRYABLE_ERRORS  # noqa: PLC0415 - an extra
 
     return isinstance(error, (ConnectionError, TimeoutError, *S3_RETRYABLE_ERRORS))
