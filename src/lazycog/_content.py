@@ -162,21 +162,29 @@ def _colormap(
             "which mixes the colours' numbers; use a lossless codec"
         )
     table = {}
-    for value, colour in given.items():
-        parts = tuple(colour) if isinstance(colour, Collection) else ()
-        legal = len(parts) in {RGB, RGB + 1} and all(
-            isinstance(part, int | np.integer) and 0 <= part <= OPAQUE for part in parts
-        )
+    for value, given_colour in given.items():
+        colour = _colour(given_colour)
         number = int(value) if str(value).isdecimal() else -1
-        if not legal or not 0 <= number < size:
+        if colour is None or not 0 <= number < size:
             raise OptionError(
-                f"colormap[{value!r}]={colour!r}: give (red, green, blue) or (red, "
-                f"green, blue, alpha), each 0 to 255, for values 0 to {size - 1}"
+                f"colormap[{value!r}]={given_colour!r}: give (red, green, blue) or "
+                f"(red, green, blue, alpha), each 0 to 255, for values 0 to {size - 1}"
             )
-        numbers = [int(part) for part in parts]
-        alpha = numbers[RGB] if len(numbers) > RGB else OPAQUE
-        table[number] = (numbers[0], numbers[1], numbers[2], alpha)
+        table[number] = colour
     return table
+
+
+def _colour(given: object) -> tuple[int, int, int, int] | None:
+    """Give red, green, blue and alpha; None for what is no colour."""
+    parts = tuple(given) if isinstance(given, Collection) else ()
+    if len(parts) == RGB:
+        parts = (*parts, OPAQUE)
+    if len(parts) != RGB + 1 or not all(
+        isinstance(part, int | np.integer) and 0 <= part <= OPAQUE for part in parts
+    ):
+        return None
+    red, green, blue, alpha = map(int, parts)
+    return red, green, blue, alpha
 
 
 def _colorinterp(

@@ -274,6 +274,11 @@ def _set_metadata(dataset: DatasetWriter, description: Description) -> None:
     if description.colorinterp is not None and description.colormap is None:
         dataset.colorinterp = [ColorInterp[name] for name in description.colorinterp]
     _set_control(dataset, description)
+    _set_bands(dataset, description)
+
+
+def _set_bands(dataset: DatasetWriter, description: Description) -> None:
+    """Set what belongs to single bands."""
     for number, band in enumerate(description.bands, start=1):
         if band.description:
             dataset.set_band_description(number, band.description)

@@ -120,16 +120,8 @@ def _footprint(plan: CogPlan) -> tuple[dict[str, Any], list[float]]:
             "a STAC item needs a CRS and a transform, and this raster has none; set "
             "them with .rio.write_crs() and .rio.write_transform()"
         )
-    steps = [each / (SAMPLES_PER_EDGE - 1) for each in range(SAMPLES_PER_EDGE)]
-    down, back = steps[:-1], [1 - each for each in steps[:-1]]
-    corners = [
-        *((0.0, each) for each in down),
-        *((each, 1.0) for each in down),
-        *((1.0, each) for each in back),
-        *((each, 0.0) for each in back),
-    ]
     a, b, c, d, e, f = plan.description.transform
-    places = [(col * plan.width, row * plan.height) for col, row in corners]
+    places = [(col * plan.width, row * plan.height) for col, row in _outline()]
     eastings = [a * col + b * row + c for col, row in places]
     northings = [d * col + e * row + f for col, row in places]
     lon, lat = transform(wkt, "EPSG:4326", eastings, northings)[:2]
@@ -143,6 +135,18 @@ def _footprint(plan: CogPlan) -> tuple[dict[str, Any], list[float]]:
         {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
         [min(lon), min(lat), max(lon), max(lat)],
     )
+
+
+def _outline() -> list[tuple[float, float]]:
+    """Give points along the edges of a unit square: (col, row), left side first."""
+    steps = [each / (SAMPLES_PER_EDGE - 1) for each in range(SAMPLES_PER_EDGE)]
+    down, back = steps[:-1], [1 - each for each in steps[:-1]]
+    return [
+        *((0.0, each) for each in down),
+        *((each, 1.0) for each in down),
+        *((1.0, each) for each in back),
+        *((each, 0.0) for each in back),
+    ]
 
 
 def _projection(plan: CogPlan) -> dict[str, Any]:

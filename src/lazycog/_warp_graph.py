@@ -185,21 +185,15 @@ class Layers:
         """Give a task per chunk of bands, with the source chunks that it needs."""
         positions = touched(units, self._edges[1], self._edges[2])
         spots = [(self._edges[1][row], self._edges[2][col]) for row, col in positions]
-        last = len(self.band_chunks) - 1
+        valid_chunk, valid_band = self._valid or (0, 0)
         for number, count in enumerate(self.band_chunks):
-            chunk, first = min(number, len(self._edges[0]) - 2), 0
-            role: Role = "plain"
-            if self._mask != "none" and number == last:
-                role = "covered" if self._mask == "coverage" else "valid"
-                first = self._valid[1] if self._valid else 0
-            elif self._valid is not None:
-                role = "checked"
+            chunk, role = min(number, len(self._edges[0]) - 2), self._role(number)
+            is_mask = role in {"covered", "valid"}
+            first = valid_band if is_mask else 0
             reads = [] if role == "covered" else [(chunk, *each) for each in positions]
-            checks = (
-                [(self._valid[0], *each) for each in positions]
-                if role == "checked" and self._valid
-                else []
-            )
+            checks = []
+            if role == "checked":
+                checks = [(valid_chunk, *each) for each in positions]
             task = BlockTask(
                 self._warp,
                 units,
@@ -209,7 +203,13 @@ class Layers:
                 role,
                 places=tuple((-first, *spot) for spot in spots[: len(reads)]),
                 valid_places=tuple((0, *spot) for spot in spots[: len(checks)]),
-                valid_band=self._valid[1] if self._valid else 0,
+                valid_band=valid_band,
                 alpha=self._alpha_of(chunk),
             )
             yield task, [*reads, *checks]
+
+    def _role(self, number: int) -> Role:
+        """Say what a chunk of bands is: the last one may be the mask."""
+        if self._mask != "none" and number == len(self.band_chunks) - 1:
+            return "covered" if self._mask == "coverage" else "valid"
+        return "plain" if self._valid is None else "checked"
