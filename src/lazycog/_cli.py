@@ -6,14 +6,11 @@ Exit codes: 0 done, 1 the job failed or the file is not valid, 2 the call is wro
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import sys
-import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,18 +25,19 @@ from lazycog import (
     _stale,
     _validate,
 )
-from lazycog._views import human_bytes
-from lazycog.errors import (
-    CapacityError,
-    CogError,
-    InputError,
-    MissingExtraError,
-    OptionError,
-    SinkError,
+from lazycog._exits import (
+    EXIT_FAILED,
+    Commands,
+    JobError,
+    Session,
+    traceback_option,
+    working,
 )
+from lazycog._views import human_bytes
+from lazycog.errors import InputError, OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import xarray as xr
 
@@ -48,97 +46,10 @@ if TYPE_CHECKING:
     from lazycog._report import Report
     from lazycog._result import CogResult
 
-EXIT_FAILED = 1
-EXIT_WRONG_CALL = 2
-EXIT_INTERRUPTED = 130
-"""128 and the number of SIGINT, as shells count."""
 PIPE_WIDTH = 120
 """Width of tables that do not go to a terminal."""
 GEOTIFF_SUFFIXES = frozenset({".tif", ".tiff", ".gtiff"})
 """What a picture is drawn of without opening the full resolution."""
-WRONG_DESTINATION = frozenset(
-    {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EACCES}
-)
-"""What is wrong with a destination before anything is written to it."""
-
-
-class JobError(CogError):
-    """The call was right, and the work failed."""
-
-
-@dataclass
-class Session:
-    """What one call of the command line knows from its start."""
-
-    traceback: bool = False
-    """Show Python's traceback of an error."""
-
-
-class Commands(click.Group):
-    """A group that turns every exception into one line and an exit code."""
-
-    def main(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ANN401 - click's own signature
-        """Run a command and exit."""
-        session = Session()
-        kwargs = {**kwargs, "standalone_mode": False, "obj": session}
-        try:
-            code = super().main(*args, **kwargs)
-        except click.Abort:  # Ctrl-C, or "no" to a question
-            sys.exit(_complain("interrupted", EXIT_INTERRUPTED))
-        except click.ClickException as error:
-            hint = ""
-            if isinstance(error, click.UsageError) and error.ctx is not None:
-                hint = f" (see {error.ctx.command_path} --help)"
-            sys.exit(_complain(error.format_message() + hint, EXIT_WRONG_CALL))
-        except BrokenPipeError:  # the reader of our output has gone
-            sys.stderr.close()
-            sys.exit(EXIT_FAILED)
-        except Exception as error:  # noqa: BLE001 - the end of the process, all is told
-            if session.traceback:
-                traceback.print_exception(error)
-            sys.exit(_complain(_message(error), _exit_code(error)))
-        sys.exit(code if isinstance(code, int) else 0)
-
-
-def _complain(text: str, code: int) -> int:
-    one_line = " ".join(text.split())
-    click.echo(f"error: {one_line}", err=True)
-    return code
-
-
-def _message(error: BaseException) -> str:
-    known = isinstance(error, CogError | OSError)
-    text = str(error) if known else f"{type(error).__name__}: {error}"
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        text = f"{error.filename}: {error.strerror}"  # no error numbers
-    notes = getattr(error, "__notes__", [])
-    return "; ".join([text or type(error).__name__, *notes])
-
-
-def _exit_code(error: BaseException) -> int:
-    if isinstance(error, JobError):
-        return EXIT_FAILED
-    wrong = isinstance(
-        error, OptionError | InputError | MissingExtraError | CapacityError
-    )
-    if isinstance(error, SinkError):
-        wrong = error.errno in WRONG_DESTINATION
-    return EXIT_WRONG_CALL if wrong else EXIT_FAILED
-
-
-def _show_traceback(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's own signature
-    if value:
-        ctx.find_object(Session).traceback = True  # type: ignore[union-attr]
-
-
-traceback_option = click.option(
-    "--traceback",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_show_traceback,
-    help="Show Python's traceback of an error.",
-)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -211,7 +122,7 @@ def convert(session: Session, /, **parameters: Any) -> None:  # noqa: ANN401 - o
         raster = _source(parameters)
         options = _options(raster, parameters)
         plan = _plan(raster, options)  # what is wrong with the call shows here
-        with _working():
+        with working():
             result = _write(raster, parameters["dst"], options)
     if parameters["as_json"]:
         click.echo(json.dumps(_result_values(result, plan), indent=2))
@@ -305,7 +216,7 @@ def abort_stale(
 
     Exactly that destination is looked at, never its neighbours.
     """
-    with _working():
+    with working():
         found = _stale.abort_stale(
             dst,
             older_than=older_than,
@@ -412,7 +323,7 @@ def demo(
     if files.existing and not yes:
         listed = ", ".join(str(path) for path in files.existing)
         _confirm(f"replace {listed}?")
-    with _working():
+    with working():
         outcome = _demo.run_demo(
             files,
             size=size or _demo.DEFAULT_SIZE,
@@ -519,17 +430,6 @@ def _refuse_same_file(src: str, dst: str) -> None:
     source, target = Path(src), Path(dst)
     if source.exists() and target.exists() and source.samefile(target):
         raise OptionError(f"{dst} is the source itself; choose another destination")
-
-
-@contextlib.contextmanager
-def _working() -> Iterator[None]:
-    """Tell errors of the work from errors of the call."""
-    try:
-        yield
-    except InputError as error:
-        job = JobError(str(error))
-        job.__notes__ = getattr(error, "__notes__", [])
-        raise job from error
 
 
 def _result_values(result: CogResult, plan: CogPlan) -> dict[str, Any]:

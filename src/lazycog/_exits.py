@@ -1,0 +1,134 @@
+"""How a command ends: one clear line for every exception, and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from lazycog.errors import (
+    CapacityError,
+    CogError,
+    InputError,
+    MissingExtraError,
+    OptionError,
+    SinkError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXIT_FAILED = 1
+EXIT_WRONG_CALL = 2
+EXIT_INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells count."""
+WRONG_DESTINATION = frozenset(
+    {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EACCES}
+)
+"""What is wrong with a destination before anything is written to it."""
+
+
+class JobError(CogError):
+    """The call was right, and the work failed."""
+
+
+@dataclass
+class Session:
+    """What one call of the command line knows from its start."""
+
+    traceback: bool = False
+    """Show Python's traceback of an error."""
+
+
+class Commands(click.Group):
+    """A group that turns every exception into one line and an exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ANN401 - click's own signature
+        """Run a command and exit."""
+        session = Session()
+        kwargs = {**kwargs, "standalone_mode": False, "obj": session}
+        try:
+            code = super().main(*args, **kwargs)
+        except click.Abort:  # Ctrl-C, or "no" to a question
+            sys.exit(_complain("interrupted", EXIT_INTERRUPTED))
+        except click.ClickException as error:
+            hint = ""
+            if isinstance(error, click.UsageError) and error.ctx is not None:
+                hint = f" (see {error.ctx.command_path} --help)"
+            sys.exit(_complain(error.format_message() + hint, EXIT_WRONG_CALL))
+        except BrokenPipeError:  # the reader of our output has gone
+            sys.stderr.close()
+            sys.exit(EXIT_FAILED)
+        except Exception as error:  # noqa: BLE001 - the end of the process, all is told
+            if session.traceback:
+                traceback.print_exception(error)
+            sys.exit(_complain(_message(error), _exit_code(error)))
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(text: str, code: int) -> int:
+    one_line = " ".join(text.split())
+    click.echo(f"error: {one_line}", err=True)
+    return code
+
+
+def _message(error: BaseException) -> str:
+    known = isinstance(error, CogError | OSError)
+    text = str(error) if known else f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        text = f"{error.filename}: {error.strerror}"  # no error numbers
+    notes = getattr(error, "__notes__", [])
+    return "; ".join([text or type(error).__name__, *notes])
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, JobError):
+        return EXIT_FAILED
+    wrong = isinstance(
+        error, OptionError | InputError | MissingExtraError | CapacityError
+    )
+    if isinstance(error, SinkError):
+        wrong = error.errno in WRONG_DESTINATION
+    return EXIT_WRONG_CALL if wrong else EXIT_FAILED
+
+
+def _show_traceback(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's own signature
+    if value:
+        ctx.find_object(Session).traceback = True  # type: ignore[union-attr]
+
+
+traceback_option = click.option(
+    "--traceback",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_traceback,
+    help="Show Python's traceback of an error.",
+)
+
+
+@contextlib.contextmanager
+def working() -> Iterator[None]:
+    """Tell errors of the work from errors of the call.
+
+    Yields
+    ------
+    None
+        What is done meanwhile is the work.
+
+    Raises
+    ------
+    JobError
+        The raster cannot be read or written.
+    """
+    try:
+        yield
+    except InputError as error:
+        job = JobError(str(error))
+        job.__notes__ = getattr(error, "__notes__", [])
+        raise job from error
