@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lazycog._gdal_io import read_by_gdal
-from lazycog._headers import is_readers, start_headers
+from lazycog._header_cache import is_readers, start_headers
 from lazycog._image import Image, Version, Window, current_version, first_line
 from lazycog._loop import loop_thread
 from lazycog.errors import InputError

@@ -21,7 +21,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from lazycog import _fetch
 from lazycog._fetch import Pixels
 from lazycog._gdal_io import gdal_arguments
-from lazycog._headers import find_image, is_safe, start_headers
+from lazycog._header_cache import find_image, is_safe, start_headers
 from lazycog._image import Image, Window, current_version
 from lazycog._location import Location, locate
 from lazycog.errors import InputError, OptionError
