@@ -1,4 +1,4 @@
-"""The single-pass graph: the only module that knows Dask.
+"""The single-pass graph.
 
 Per chunk there are three tasks, four where a chunk needs pixels of its neighbours:
 
@@ -13,34 +13,17 @@ row to row) and ``placed``. Nothing depends on the number of tiles.
 
 from __future__ import annotations
 
-import itertools
 import math
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import dask
-import dask.array
-import dask.base
-import dask.system
 import numpy as np
 from dask._task_spec import Alias, List, Task, TaskRef, convert_legacy_graph
-from dask.array.optimization import optimize
-from dask.core import flatten
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
-from dask.optimization import cull
 
-from lazycog._encode import ChunkTask, EncodedChunk, Summary, encode_chunk
-from lazycog._grid import Span
-from lazycog._layout import (
-    RowPlacement,
-    RowSummary,
-    join_summaries,
-    place_row,
-    run_pieces,
-    run_positions,
-)
+from lazycog._blocks import handed_up_grid, source_grid, stage_pieces
+from lazycog._encode import ChunkTask
 from lazycog._part_graph import (
     add_ends,
     add_finished_row,
@@ -49,83 +32,40 @@ from lazycog._part_graph import (
     is_finished,
 )
 from lazycog._plan import SUMMARY_GROUP
+from lazycog._scheduler import worker_threads
+from lazycog._tasks import (
+    after_task,
+    cut_task,
+    encode_task,
+    known_task,
+    list_task,
+    part_task,
+    place_task,
+    placed_task,
+    row_task,
+    sizes_task,
+    summary_task,
+    turn_task,
+)
 from lazycog._turns import Turns
-from lazycog._watch import announce
-from lazycog.errors import SourceChangedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
-
+    from lazycog._blocks import Grid, Key, Piece
     from lazycog._grid import Stage
     from lazycog._journal import Journal
     from lazycog._plan import CogPlan
-    from lazycog._share import Known
+    from lazycog._tasks import Slices
     from lazycog.sinks._protocol import PartSink
     from lazycog.sinks.local import LocalSink
 
-Key = tuple[Any, ...]
-Slices = tuple[slice, slice, slice]
 THIN = 16
 """Pieces up to a 16th of their block are cut together in one task, as copies, so that
 the block itself can be freed."""
 MOSTLY = 2
 """Pieces of at least half their block are taken from the block itself: the rest is not
 worth a task."""
-
-
-def as_lazy(pixels: Any, plan: CogPlan | None = None) -> Any:  # noqa: ANN401 - dask is untyped
-    """Turn a NumPy array into a Dask array; leave a Dask array as it is."""
-    if isinstance(pixels, dask.array.Array):
-        return pixels
-    side = plan.stages[0].chunk_size if plan else "auto"
-    # name=False: hashing the pixels would read them all
-    return dask.array.from_array(pixels, chunks=(-1, side, side), name=False)
-
-
-def optimised(arrays: Sequence[Any]) -> list[Any]:
-    """Optimise Dask arrays together, so that what they share stays one task.
-
-    ``dask.optimize`` takes one array after the other, and fuses what they share into
-    each of them.
-    """
-    graph = HighLevelGraph.merge(*(array.__dask_graph__() for array in arrays))
-    keys = [list(flatten(array.__dask_keys__())) for array in arrays]
-    whole = dict(optimize(graph, list(itertools.chain.from_iterable(keys))))
-    result = []
-    for array, own in zip(arrays, keys, strict=True):
-        needed, _ = cull(whole, own)
-        layer = MaterializedLayer(needed)
-        alone = HighLevelGraph({array.name: layer}, {array.name: set()})
-        result.append(
-            dask.array.Array(alone, array.name, array.chunks, meta=array._meta)  # noqa: SLF001 - its public way is dtype alone
-        )
-    return result
-
-
-def sharing(arrays: Sequence[Any]) -> list[int]:
-    """Group optimised arrays that share tasks: a number for each, from 0.
-
-    Examples
-    --------
-    >>> base = dask.array.ones((4, 8), chunks=(2, 8)).map_blocks(np.negative)
-    >>> sharing(optimised([base[0], base[1], base[2], base[3]]))
-    [0, 0, 1, 1]
-    """
-    owner: dict[Any, int] = {}
-    groups: list[int] = []
-    for array in arrays:
-        graph = convert_legacy_graph(dict(array.__dask_graph__()))
-        tasks = [key for key, task in graph.items() if isinstance(task, Task)]
-        met = {owner[key] for key in tasks if key in owner}
-        own = min(met) if met else max(groups, default=-1) + 1
-        # groups that turn out to be one are numbered as the first of them
-        groups = [own if each in met else each for each in groups] + [own]
-        owner = {key: own if each in met else each for key, each in owner.items()}
-        owner |= dict.fromkeys(tasks, own)
-    numbers = {each: index for index, each in enumerate(dict.fromkeys(groups))}
-    return [numbers[each] for each in groups]
 
 
 def commit_key(token: str) -> str:
@@ -142,240 +82,6 @@ def join(lazies: Sequence[Delayed]) -> Delayed:
     tasks[final] = Task(final, list_task, *(TaskRef(lazy.key) for lazy in lazies))
     graph = HighLevelGraph({final: MaterializedLayer(tasks)}, {final: set()})
     return Delayed(final, graph, layer=final)
-
-
-def list_task(*results: Any) -> list[Any]:  # noqa: ANN401 - whatever was made
-    """Put results into a list."""
-    return list(results)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Blocks with the pixels of a stage: the source's chunks or handed-up pieces."""
-
-    names: Callable[[tuple[int, int, int]], Key]
-    """Block index (band, row, col) -> key."""
-    bounds: tuple[tuple[int, ...], ...]
-    """Edges of the blocks on each axis (band, row, col)."""
-
-    def pieces(self, axis: int, wanted: Span) -> list[tuple[int, Span, Span]]:
-        """Give (block, span in the block, span in `wanted`) for a range of an axis."""
-        edges = self.bounds[axis]
-        first = int(np.searchsorted(edges, wanted.start, side="right")) - 1
-        result = []
-        for index in range(first, len(edges) - 1):
-            start, stop = edges[index], edges[index + 1]
-            low, high = max(start, wanted.start), min(stop, wanted.stop)
-            if low >= wanted.stop:
-                break
-            if low < high:
-                inside = Span(low - start, high - start)
-                target = Span(low - wanted.start, high - wanted.start)
-                result.append((index, inside, target))
-        return result
-
-    def shape(self, block: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Shape of a block."""
-        sides = [
-            edges[index + 1] - edges[index]
-            for edges, index in zip(self.bounds, block, strict=True)
-        ]
-        return sides[0], sides[1], sides[2]
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A part of a block that a chunk needs."""
-
-    block: tuple[int, int, int]
-    inside: Slices
-    """Where in the block."""
-    target: Slices
-    """Where in the chunk."""
-    volume: int
-
-
-def _slices(spans: Sequence[Span]) -> Slices:
-    first, second, third = (slice(span.start, span.stop) for span in spans)
-    return first, second, third
-
-
-def stage_pieces(grid: Grid, stage: Stage) -> dict[tuple[int, int, int], list[Piece]]:
-    """Give, per chunk with its halo, the parts of blocks that it is made of."""
-    rows = [stage.axis_chunk(0, row).need[0] for row in range(stage.chunk_rows)]
-    cols = [stage.axis_chunk(1, col).need[0] for col in range(stage.chunk_cols)]
-    wanted = ([stage.bands(group) for group in range(stage.groups)], rows, cols)
-    # split each axis once: a chunk is a product of three of its parts
-    axes = [
-        [(index, grid.pieces(axis, span)) for index, span in enumerate(spans)]
-        for axis, spans in enumerate(wanted)
-    ]
-    return {
-        (group, row, col): [
-            Piece(
-                block=(band[0], line[0], column[0]),
-                inside=_slices((band[1], line[1], column[1])),
-                target=_slices((band[2], line[2], column[2])),
-                volume=len(band[1]) * len(line[1]) * len(column[1]),
-            )
-            for band, line, column in itertools.product(bands, lines, columns)
-        ]
-        for (group, bands), (row, lines), (col, columns) in itertools.product(*axes)
-    }
-
-
-def pixels_of(block: Any) -> NDArray[np.generic]:  # noqa: ANN401 - two kinds of block
-    """Give the pixels of a block: a source chunk or a summary with handed-up pixels."""
-    if isinstance(block, Summary):
-        return np.asarray(block.pixels)
-    if isinstance(block, np.ma.MaskedArray):
-        raise TypeError(
-            "a chunk of the source is a numpy.ma.MaskedArray; fill it first, for "
-            "example dask.array.ma.filled(array, nodata)"
-        )
-    return np.asarray(block)
-
-
-def cut_task(
-    block: Any,  # noqa: ANN401 - blocks of either kind
-    parts: tuple[Slices, ...],
-    _gate: object,
-) -> tuple[NDArray[np.generic], ...]:
-    """Copy thin parts of a block, so that the block can be freed."""
-    pixels = pixels_of(block)
-    return tuple(pixels[part].copy() for part in parts)
-
-
-def part_task(block: Any, part: Slices) -> NDArray[np.generic]:  # noqa: ANN401
-    """Give a large part of a block."""
-    return pixels_of(block)[part]
-
-
-Assembly = tuple[tuple[Slices, int | Slices], ...]
-"""Per piece: where it goes in the chunk, and which of several cut parts it is or which
-part of its block."""
-
-
-def encode_task(
-    task: ChunkTask,
-    assembly: Assembly | None,
-    token: str,
-    park_folder: str | None,
-    _gate: object,
-    *pieces: Any,  # noqa: ANN401 - blocks of either kind
-) -> EncodedChunk:
-    """Put a chunk together from its pieces, encode it, and tell whoever watches."""
-    chunk = encode_chunk(task, _assembled(task, assembly, pieces), park_folder)
-    announce(token, task, chunk)
-    return chunk
-
-
-def _assembled(
-    task: ChunkTask, assembly: Assembly | None, pieces: Sequence[Any]
-) -> NDArray[np.generic]:
-    """Give the pixels of a chunk with its halo."""
-    if assembly is None:
-        return pixels_of(pieces[0])
-    canvas = None
-    for (target, inside), piece in zip(assembly, pieces, strict=True):
-        if isinstance(inside, int):
-            pixels = pixels_of(piece[inside])
-        else:
-            pixels = pixels_of(piece)[inside]
-        if canvas is None:
-            canvas = np.empty(task.shape, dtype=pixels.dtype)
-        canvas[target] = pixels
-    if canvas is None:
-        canvas = np.empty(task.shape, dtype=task.encoding.dtype)
-    return canvas
-
-
-def summary_task(chunk: EncodedChunk) -> Summary:
-    """Leave the encoded bytes behind."""
-    return chunk.summary
-
-
-def sizes_task(*summaries: Summary) -> RowSummary:
-    """Join the sizes of neighbouring chunks."""
-    return join_summaries(summaries)
-
-
-def row_task(
-    first_plane: int,
-    previous: RowPlacement | object,
-    known: Known | None,
-    *parts: RowSummary,
-) -> RowPlacement:
-    """Give the runs of a row of chunks their positions, behind the row above."""
-    ends = previous.ends if isinstance(previous, RowPlacement) else {}
-    return place_row(ends, parts, first_plane, known)
-
-
-def known_task(known: Known | None, placement: RowPlacement) -> Known:
-    """Add a row's tiles to those of the rows above it."""
-    return {} if placement.shared is None else placement.shared.join(known or {})
-
-
-def place_task(
-    sink: LocalSink,
-    task: ChunkTask,
-    lock: Any,  # noqa: ANN401 - anything with the context protocol
-    chunk: EncodedChunk,
-    placement: RowPlacement,
-) -> int:
-    """Write the runs of a chunk to their positions.
-
-    Returns
-    -------
-    int
-        Checksum of what was written.
-
-    Raises
-    ------
-    SourceChangedError
-        The chunk is not the one whose sizes gave the positions.
-    """
-    first_plane = task.bands.start if task.encoding.planes else 0
-    positions = run_positions(placement, task.stage, first_plane, task.col)
-    sections: dict[tuple[int, int], list[tuple[int, memoryview]]] = {}
-    same = placement.checksums[task.col] == chunk.summary.checksum
-    for run in chunk.runs if same else ():
-        position, length = positions[run.level, run.plane, run.tile_row]
-        data = chunk.run_data(run)
-        pieces = sections.setdefault((run.level, run.plane), [])
-        cols = placement.tile_cols(run.level, task.col)
-        begin = position
-        for start, stop in run_pieces(placement, run, first_plane, cols):
-            pieces.append((begin, data[start:stop]))
-            begin += stop - start
-        same = same and begin - position == length
-    if not same:
-        raise SourceChangedError(
-            f"the chunk at row {task.row}, col {task.col} of stage {task.stage.index} "
-            "was computed twice and gave different pixels, so nothing was written; "
-            "make the source deterministic (seed it), or persist it first"
-        )
-    for section, pieces in sections.items():
-        if lock is None:
-            sink.write(section, pieces)
-        else:
-            with lock:
-                sink.write(section, pieces)
-    return chunk.summary.checksum
-
-
-def after_task(block: Any, *_gate: object) -> Any:  # noqa: ANN401 - any block
-    """Give a block once what it waits for is there."""
-    return block
-
-
-def placed_task(*checksums: int) -> tuple[int, ...]:
-    """Say what a row of chunks wrote."""
-    return checksums
-
-
-def turn_task(*_placed: tuple[int, ...]) -> None:
-    """Say that all groups of bands of a row are placed."""
 
 
 class GraphBuilder:
@@ -619,31 +325,6 @@ def _hashable(part: Slices) -> tuple[int, ...]:
     return tuple(edge for each in part for edge in (each.start, each.stop))
 
 
-def source_grid(array: Any) -> Grid:  # noqa: ANN401 - dask is untyped
-    """Describe the chunks of a Dask array (band, row, col)."""
-    bounds = tuple(
-        tuple(int(edge) for edge in itertools.accumulate((0, *sizes)))
-        for sizes in array.chunks
-    )
-    return Grid(lambda block: (array.name, *block), bounds)
-
-
-def handed_up_grid(stage: Stage, above: Stage, name: Callable[..., Key]) -> Grid:
-    """Describe the pieces that a stage hands up to the one above."""
-
-    def edges(axis: int, chunks: int) -> tuple[int, ...]:
-        spans: Iterator[Span] = (
-            stage.axis_chunk(axis, index).own[-1] for index in range(chunks)
-        )
-        return (0, *(span.stop for span in spans))
-
-    stops = [stage.bands(group).stop for group in range(stage.groups)]
-    # a chunk of all bands may add a mask
-    bands = (0, *stops[:-1], above.count)
-    bounds = (bands, edges(0, stage.chunk_rows), edges(1, stage.chunk_cols))
-    return Grid(lambda block: name(f"summary{stage.index}", *block), bounds)
-
-
 @dataclass(frozen=True)
 class Course:
     """How a write begins, ends, and what it goes on from."""
@@ -774,89 +455,3 @@ def sink_of(lazy: Any) -> Any:  # noqa: ANN401 - dask is untyped
         return None
     task = dict(lazy.__dask_graph__())[key]
     return task.args[1]
-
-
-def source_token(pixels: Any) -> str:  # noqa: ANN401 - dask is untyped
-    """Name the source: the same for the same pixels, as far as Dask knows."""
-    if isinstance(pixels, dask.array.Array):
-        return str(pixels.name)
-    return str(dask.base.tokenize(pixels))
-
-
-def worker_threads() -> int:
-    """Count the threads that would compute on the scheduler configured now."""
-    client = _client()
-    if client is not None:
-        workers: dict[str, int] = client.nthreads()
-        return max(1, sum(workers.values()))
-    threads: int = dask.config.get("num_workers", None) or dask.system.CPU_COUNT
-    return threads
-
-
-def make_lock(lock: Any, token: str) -> Any:  # noqa: ANN401 - anything with the context protocol
-    """Turn the ``lock`` option into a lock that reaches every worker, or None."""
-    if lock is None or lock is False:
-        return None
-    if lock is not True:
-        return lock
-    if _client() is not None:
-        from distributed import Lock  # noqa: PLC0415 - an extra
-
-        return Lock(f"lazycog-{token}")
-    from dask.utils import SerializableLock  # noqa: PLC0415
-
-    return SerializableLock(f"lazycog-{token}")
-
-
-def _client() -> Any:  # noqa: ANN401 - distributed may not be installed
-    """Give the distributed client that would compute, or None."""
-    if "distributed" not in sys.modules:  # which Dask would import to look for one
-        return None
-    from dask.base import get_scheduler  # noqa: PLC0415
-
-    client = getattr(get_scheduler(), "__self__", None)
-    return client if hasattr(client, "scheduler_info") else None
-
-
-def workers_without(found: Callable[[], bool]) -> list[str]:
-    """Ask every worker of the cluster; give those that answer False.
-
-    Parameters
-    ----------
-    found : callable
-        Quick; runs on each worker.
-
-    Returns
-    -------
-    list of str
-        Addresses; empty where there is no cluster.
-    """
-    client = _client() or _client_of_task()
-    if client is None:
-        return []
-    answers = client.run(found, on_error="return")
-    return sorted(worker for worker, answer in answers.items() if answer is False)
-
-
-def _client_of_task() -> Any:  # noqa: ANN401 - distributed may not be installed
-    """Give a client of the cluster whose task this is, or None."""
-    if "distributed.worker" not in sys.modules:
-        return None
-    from distributed import get_client, get_worker  # noqa: PLC0415 - an extra
-
-    try:
-        get_worker()
-    except ValueError:  # distributed is loaded, but this thread is no worker
-        return None
-    return get_client()
-
-
-def compute(lazy: Delayed) -> Any:  # noqa: ANN401
-    """Compute a lazy write on whatever scheduler is configured."""
-    scheduler = dask.config.get("scheduler", None)
-    if "distributed" not in sys.modules:
-        # there is no client, but Dask would import all of distributed to find out
-        named = dask.base.named_schedulers
-        scheduler = named.get(str(scheduler or "threads").lower(), scheduler)
-    (result,) = dask.compute(lazy, scheduler=scheduler)
-    return result

@@ -10,7 +10,7 @@ import numpy as np
 import rasterio.crs
 import rasterio.warp
 
-from lazycog import _graph, _warp_graph, _windows
+from lazycog import _source, _warp_graph, _windows
 from lazycog._encoding import settle_nodata, stored_dtype
 from lazycog._georef import IDENTITY
 from lazycog._grid import ceil_div
@@ -132,7 +132,7 @@ def project(raster: Raster, options: CogOptions) -> Raster:
         warp, scale=_windows.measured_scale(warp), slack=_windows.datum_slack(warp)
     )
     warp = replace(warp, unit=_unit_size(warp, placement))
-    array = _graph.as_lazy(raster.pixels)
+    array = _source.as_lazy(raster.pixels)
     plan = plan_cog(
         description,
         placement.size,

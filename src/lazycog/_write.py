@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lazycog import _assemble, _gather, _graph, _journal, _layout, _progress, _watch
+from lazycog import (
+    _assemble,
+    _gather,
+    _graph,
+    _journal,
+    _layout,
+    _progress,
+    _scheduler,
+    _source,
+    _watch,
+)
 from lazycog._destination import (
     PART_OPTIONS,
     check_local,
@@ -110,13 +120,13 @@ def write(
     if isinstance(sink, PartSink):
         the_plan = the_plan.with_parts(sink.limits, options.part_size)
     the_plan.entries()  # GDAL refuses a CRS or transform here, not at the commit
-    (pixels,) = _graph.optimised([_graph.as_lazy(raster.pixels, the_plan)])
+    (pixels,) = _source.optimised([_source.as_lazy(raster.pixels, the_plan)])
     build = partial(
         _graph.build,
         pixels,
         the_plan,
         token=token,
-        lock=_graph.make_lock(options.lock, token),
+        lock=_scheduler.make_lock(options.lock, token),
     )
     if not compute:
         return build(sink, _graph.Course(begin, commit))
@@ -126,7 +136,7 @@ def write(
         # here and not in a task: one that ran late would make the folder again
         # after the abort
         if options.resume:
-            source = _graph.source_token(raster.pixels)
+            source = _source.source_token(raster.pixels)
             sink, started, journal = begin_or_go_on(sink, the_plan, source)
         else:
             started = begin(sink, the_plan.sections)
@@ -135,7 +145,7 @@ def write(
             _progress.shown(the_plan.total_tiles, options.progress) as on_chunk,
             _watch.watch(the_plan, token, on_chunk),
         ):
-            result = _graph.compute(lazy)
+            result = _scheduler.compute(lazy)
         if journal:
             forget(sink, journal)
     except BaseException as error:
@@ -189,7 +199,7 @@ def begin(
     if isinstance(sink, PartSink):
         return Started(time.time(), sink.begin())
     sink.begin(sections)
-    sink.refuse_blind(_graph.workers_without(sink.is_seen))
+    sink.refuse_blind(_scheduler.workers_without(sink.is_seen))
     return Started(time.time())
 
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lazycog import _graph, _progress, _watch
+from lazycog import _graph, _progress, _scheduler, _source, _watch
 from lazycog._write import Raster, Started, abort, begin, commit, open_sink, plan
 from lazycog.sinks._protocol import PartSink
 
@@ -85,7 +85,7 @@ def write_many(
             on_chunk = stack.enter_context(_progress.shown(tiles, options.progress))
             for job in jobs:
                 stack.enter_context(_watch.watch(job.plan, job.token, on_chunk))
-            return _graph.compute(lazy)
+            return _scheduler.compute(lazy)
     except BaseException as error:
         error.add_note(
             "lazycog wrote the files that were finished by then; the destinations of "
@@ -98,10 +98,10 @@ def write_many(
 
 def _lazy(jobs: Sequence[Job], options: CogOptions, begins: Sequence[Any]) -> Delayed:
     """Build the graph of all files."""
-    arrays = _graph.optimised(
-        [_graph.as_lazy(job.raster.pixels, job.plan) for job in jobs]
+    arrays = _source.optimised(
+        [_source.as_lazy(job.raster.pixels, job.plan) for job in jobs]
     )
-    groups = _graph.sharing(arrays)
+    groups = _source.sharing(arrays)
     lazies = []
     for job, array, first, group in zip(jobs, arrays, begins, groups, strict=True):
         # one group may run ahead, so that no thread idles at the end of another
@@ -117,7 +117,7 @@ def _lazy(jobs: Sequence[Job], options: CogOptions, begins: Sequence[Any]) -> De
                 job.sink,
                 _graph.Course(first, commit, earlier),
                 token=job.token,
-                lock=_graph.make_lock(options.lock, job.token),
+                lock=_scheduler.make_lock(options.lock, job.token),
             )
         )
     return _graph.join(lazies)

@@ -235,7 +235,7 @@ def test_failed_job_has_its_exit_code_and_one_line(
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(_write._graph, "compute", fail)
+    monkeypatch.setattr(_write._scheduler, "compute", fail)
 
     outcome = call("convert", source, target)
 
@@ -259,13 +259,13 @@ def test_traceback_is_shown_on_demand(position):
 
 def test_threads_are_those_of_the_call(source, target, monkeypatch):
     found = []
-    compute = _write._graph.compute
+    compute = _write._scheduler.compute
 
     def look(lazy):
         found.append((dask.config.get("scheduler"), dask.config.get("num_workers")))
         return compute(lazy)
 
-    monkeypatch.setattr(_write._graph, "compute", look)
+    monkeypatch.setattr(_write._scheduler, "compute", look)
 
     assert call("convert", source, target, "--threads", 3).exit_code == 0
     assert found == [("threads", 3)]
@@ -299,7 +299,7 @@ def test_demo_removes_its_zarr_when_it_fails(tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("no")
 
-    monkeypatch.setattr(_write._graph, "compute", fail)
+    monkeypatch.setattr(_write._scheduler, "compute", fail)
 
     outcome = call("demo", tmp_path, "--size", 64)
 

@@ -1,0 +1,79 @@
+"""The lazy source: as a Dask array, optimised, and known by its name."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import dask.array
+import dask.base
+from dask._task_spec import Task, convert_legacy_graph
+from dask.array.optimization import optimize
+from dask.core import flatten
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.optimization import cull
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lazycog._plan import CogPlan
+
+
+def as_lazy(pixels: Any, plan: CogPlan | None = None) -> Any:  # noqa: ANN401 - dask is untyped
+    """Turn a NumPy array into a Dask array; leave a Dask array as it is."""
+    if isinstance(pixels, dask.array.Array):
+        return pixels
+    side = plan.stages[0].chunk_size if plan else "auto"
+    # name=False: hashing the pixels would read them all
+    return dask.array.from_array(pixels, chunks=(-1, side, side), name=False)
+
+
+def optimised(arrays: Sequence[Any]) -> list[Any]:
+    """Optimise Dask arrays together, so that what they share stays one task.
+
+    ``dask.optimize`` takes one array after the other, and fuses what they share into
+    each of them.
+    """
+    graph = HighLevelGraph.merge(*(array.__dask_graph__() for array in arrays))
+    keys = [list(flatten(array.__dask_keys__())) for array in arrays]
+    whole = dict(optimize(graph, list(itertools.chain.from_iterable(keys))))
+    result = []
+    for array, own in zip(arrays, keys, strict=True):
+        needed, _ = cull(whole, own)
+        layer = MaterializedLayer(needed)
+        alone = HighLevelGraph({array.name: layer}, {array.name: set()})
+        result.append(
+            dask.array.Array(alone, array.name, array.chunks, meta=array._meta)  # noqa: SLF001 - its public way is dtype alone
+        )
+    return result
+
+
+def sharing(arrays: Sequence[Any]) -> list[int]:
+    """Group optimised arrays that share tasks: a number for each, from 0.
+
+    Examples
+    --------
+    >>> base = dask.array.ones((4, 8), chunks=(2, 8)).map_blocks(np.negative)
+    >>> sharing(optimised([base[0], base[1], base[2], base[3]]))
+    [0, 0, 1, 1]
+    """
+    owner: dict[Any, int] = {}
+    groups: list[int] = []
+    for array in arrays:
+        graph = convert_legacy_graph(dict(array.__dask_graph__()))
+        tasks = [key for key, task in graph.items() if isinstance(task, Task)]
+        met = {owner[key] for key in tasks if key in owner}
+        own = min(met) if met else max(groups, default=-1) + 1
+        # groups that turn out to be one are numbered as the first of them
+        groups = [own if each in met else each for each in groups] + [own]
+        owner = {key: own if each in met else each for key, each in owner.items()}
+        owner |= dict.fromkeys(tasks, own)
+    numbers = {each: index for index, each in enumerate(dict.fromkeys(groups))}
+    return [numbers[each] for each in groups]
+
+
+def source_token(pixels: Any) -> str:  # noqa: ANN401 - dask is untyped
+    """Name the source: the same for the same pixels, as far as Dask knows."""
+    if isinstance(pixels, dask.array.Array):
+        return str(pixels.name)
+    return str(dask.base.tokenize(pixels))

@@ -1,0 +1,188 @@
+"""What the tasks of the graph do: plain functions of plain values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lazycog._encode import ChunkTask, EncodedChunk, Summary, encode_chunk
+from lazycog._layout import (
+    RowPlacement,
+    RowSummary,
+    join_summaries,
+    place_row,
+    run_pieces,
+    run_positions,
+)
+from lazycog._watch import announce
+from lazycog.errors import SourceChangedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from lazycog._share import Known
+    from lazycog.sinks.local import LocalSink
+
+Slices = tuple[slice, slice, slice]
+
+
+def list_task(*results: Any) -> list[Any]:  # noqa: ANN401 - whatever was made
+    """Put results into a list."""
+    return list(results)
+
+
+def pixels_of(block: Any) -> NDArray[np.generic]:  # noqa: ANN401 - two kinds of block
+    """Give the pixels of a block: a source chunk or a summary with handed-up pixels."""
+    if isinstance(block, Summary):
+        return np.asarray(block.pixels)
+    if isinstance(block, np.ma.MaskedArray):
+        raise TypeError(
+            "a chunk of the source is a numpy.ma.MaskedArray; fill it first, for "
+            "example dask.array.ma.filled(array, nodata)"
+        )
+    return np.asarray(block)
+
+
+def cut_task(
+    block: Any,  # noqa: ANN401 - blocks of either kind
+    parts: tuple[Slices, ...],
+    _gate: object,
+) -> tuple[NDArray[np.generic], ...]:
+    """Copy thin parts of a block, so that the block can be freed."""
+    pixels = pixels_of(block)
+    return tuple(pixels[part].copy() for part in parts)
+
+
+def part_task(block: Any, part: Slices) -> NDArray[np.generic]:  # noqa: ANN401
+    """Give a large part of a block."""
+    return pixels_of(block)[part]
+
+
+Assembly = tuple[tuple[Slices, int | Slices], ...]
+"""Per piece: where it goes in the chunk, and which of several cut parts it is or which
+part of its block."""
+
+
+def encode_task(
+    task: ChunkTask,
+    assembly: Assembly | None,
+    token: str,
+    park_folder: str | None,
+    _gate: object,
+    *pieces: Any,  # noqa: ANN401 - blocks of either kind
+) -> EncodedChunk:
+    """Put a chunk together from its pieces, encode it, and tell whoever watches."""
+    chunk = encode_chunk(task, _assembled(task, assembly, pieces), park_folder)
+    announce(token, task, chunk)
+    return chunk
+
+
+def _assembled(
+    task: ChunkTask, assembly: Assembly | None, pieces: Sequence[Any]
+) -> NDArray[np.generic]:
+    """Give the pixels of a chunk with its halo."""
+    if assembly is None:
+        return pixels_of(pieces[0])
+    canvas = None
+    for (target, inside), piece in zip(assembly, pieces, strict=True):
+        if isinstance(inside, int):
+            pixels = pixels_of(piece[inside])
+        else:
+            pixels = pixels_of(piece)[inside]
+        if canvas is None:
+            canvas = np.empty(task.shape, dtype=pixels.dtype)
+        canvas[target] = pixels
+    if canvas is None:
+        canvas = np.empty(task.shape, dtype=task.encoding.dtype)
+    return canvas
+
+
+def summary_task(chunk: EncodedChunk) -> Summary:
+    """Leave the encoded bytes behind."""
+    return chunk.summary
+
+
+def sizes_task(*summaries: Summary) -> RowSummary:
+    """Join the sizes of neighbouring chunks."""
+    return join_summaries(summaries)
+
+
+def row_task(
+    first_plane: int,
+    previous: RowPlacement | object,
+    known: Known | None,
+    *parts: RowSummary,
+) -> RowPlacement:
+    """Give the runs of a row of chunks their positions, behind the row above."""
+    ends = previous.ends if isinstance(previous, RowPlacement) else {}
+    return place_row(ends, parts, first_plane, known)
+
+
+def known_task(known: Known | None, placement: RowPlacement) -> Known:
+    """Add a row's tiles to those of the rows above it."""
+    return {} if placement.shared is None else placement.shared.join(known or {})
+
+
+def place_task(
+    sink: LocalSink,
+    task: ChunkTask,
+    lock: Any,  # noqa: ANN401 - anything with the context protocol
+    chunk: EncodedChunk,
+    placement: RowPlacement,
+) -> int:
+    """Write the runs of a chunk to their positions.
+
+    Returns
+    -------
+    int
+        Checksum of what was written.
+
+    Raises
+    ------
+    SourceChangedError
+        The chunk is not the one whose sizes gave the positions.
+    """
+    first_plane = task.bands.start if task.encoding.planes else 0
+    positions = run_positions(placement, task.stage, first_plane, task.col)
+    sections: dict[tuple[int, int], list[tuple[int, memoryview]]] = {}
+    same = placement.checksums[task.col] == chunk.summary.checksum
+    for run in chunk.runs if same else ():
+        position, length = positions[run.level, run.plane, run.tile_row]
+        data = chunk.run_data(run)
+        pieces = sections.setdefault((run.level, run.plane), [])
+        cols = placement.tile_cols(run.level, task.col)
+        begin = position
+        for start, stop in run_pieces(placement, run, first_plane, cols):
+            pieces.append((begin, data[start:stop]))
+            begin += stop - start
+        same = same and begin - position == length
+    if not same:
+        raise SourceChangedError(
+            f"the chunk at row {task.row}, col {task.col} of stage {task.stage.index} "
+            "was computed twice and gave different pixels, so nothing was written; "
+            "make the source deterministic (seed it), or persist it first"
+        )
+    for section, pieces in sections.items():
+        if lock is None:
+            sink.write(section, pieces)
+        else:
+            with lock:
+                sink.write(section, pieces)
+    return chunk.summary.checksum
+
+
+def after_task(block: Any, *_gate: object) -> Any:  # noqa: ANN401 - any block
+    """Give a block once what it waits for is there."""
+    return block
+
+
+def placed_task(*checksums: int) -> tuple[int, ...]:
+    """Say what a row of chunks wrote."""
+    return checksums
+
+
+def turn_task(*_placed: tuple[int, ...]) -> None:
+    """Say that all groups of bands of a row are placed."""
