@@ -60,6 +60,15 @@ def moto_server(servers_python):
 
 
 @pytest.fixture(scope="session")
+def s3_server(request):
+    """Swift, or the store that LAZYCOG_S3 names; gives s3fs's options."""
+    import servers
+
+    named = servers.named_s3()
+    return named or request.getfixturevalue("swift_server")
+
+
+@pytest.fixture(scope="session")
 def google_server(servers_python):
     """Google's JSON API, emulated; gives gcsfs's options."""
     import servers

@@ -2,7 +2,9 @@
 
 They live in a virtual environment of their own, since Swift brings eventlet. It is made
 on first use in ``.pytest_cache``; ``LAZYCOG_SERVERS`` names the Python of one that is
-there already.
+there already. ``LAZYCOG_S3``, as ``http://KEY:SECRET@127.0.0.1:5104``, names a store
+that runs already, such as Ceph's: the contract of sinks is checked there, too, and
+workers die while they write to it instead of to Swift.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 REQUIREMENTS = [
     "swift==2.38.3",
@@ -153,6 +156,15 @@ def s3_options(port, **more):
         "config_kwargs": {"s3": {"addressing_style": "path"}},
         **more,
     }
+
+
+def named_s3():
+    """Give s3fs's options for the store that the environment names, if any."""
+    url = urlsplit(os.environ.get("LAZYCOG_S3", ""))
+    if not url.netloc:
+        return None
+    options = s3_options(url.port, key=url.username, secret=url.password)
+    return {**options, "endpoint_url": f"{url.scheme}://{url.hostname}:{url.port}"}
 
 
 @contextlib.contextmanager

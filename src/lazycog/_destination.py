@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 PART_OPTIONS = ("part_size", "min_part", "max_parts", "equal_parts")
 S3_SCHEMES = ("s3", "s3a")
 AZURE_SCHEMES = ("az", "abfs", "abfss")
-RESUMABLE_SCHEMES = S3_SCHEMES
+GOOGLE_SCHEMES = ("gs", "gcs")
+RESUMABLE_SCHEMES = (*S3_SCHEMES, *GOOGLE_SCHEMES)
 
 
 def is_url(destination: str | os.PathLike[str]) -> bool:
@@ -119,7 +120,8 @@ def store_sink(url: str, token: str, options: CogOptions, *, is_lazy: bool) -> P
     scheme = url.partition("://")[0]
     if options.resume and scheme not in RESUMABLE_SCHEMES:
         raise OptionError(
-            f"resume=True cannot work with dst={url!r} yet; write to a path or s3://"
+            f"resume=True cannot work with dst={url!r} yet; write to a path, s3:// or "
+            "gs://"
         )
     if options.lock not in {None, False}:
         raise OptionError(
@@ -145,12 +147,41 @@ def store_sink(url: str, token: str, options: CogOptions, *, is_lazy: bool) -> P
         return AzureSink.of(
             url, token, storage_options, limits, overwrite=options.overwrite
         )
+    if scheme in GOOGLE_SCHEMES:
+        from lazycog.sinks import gcs  # noqa: PLC0415 - when it is used
+
+        if gcs.has_uploads(url, storage_options):
+            return gcs.GcsSink.of(
+                url,
+                token,
+                storage_options,
+                part_limits(options, gcs.LIMITS),
+                overwrite=options.overwrite,
+                is_lazy=is_lazy,
+            )
+        _check_plain(url, options)
     from lazycog.sinks.fsspec_stream import LIMITS, StreamSink  # noqa: PLC0415
 
     limits = part_limits(options, LIMITS)
     return StreamSink.of(
         url, token, storage_options, limits, overwrite=options.overwrite
     )
+
+
+def _check_plain(url: str, options: CogOptions) -> None:
+    """Refuse what an endpoint without Google's XML API cannot do."""
+    for name, is_set in (
+        ("resume=True", options.resume),
+        (
+            "storage_options with metadata",
+            "metadata" in (options.storage_options or {}),
+        ),
+    ):
+        if is_set:
+            raise OptionError(
+                f"{name} cannot work with dst={url!r}: its endpoint has no multipart "
+                "uploads of the XML API; drop it, or use Google's own endpoint"
+            )
 
 
 def stale_of_store(
@@ -172,10 +203,22 @@ def stale_of_store(
             url, "", storage_options, limits, overwrite=True, is_lazy=False
         )
         return sink.stale(age, dry_run=dry_run)
+    if scheme in GOOGLE_SCHEMES:
+        from lazycog.sinks import gcs  # noqa: PLC0415 - when it is used
+
+        if not gcs.has_uploads(url, storage_options):
+            raise OptionError(
+                f"dst={url!r}: its endpoint has no multipart uploads of the XML API, "
+                "and abort-stale finds nothing else; remove SCENE.lazycog-* beside it"
+            )
+        found = gcs.GcsSink.of(
+            url, "", storage_options, gcs.LIMITS, overwrite=True, is_lazy=False
+        )
+        return found.stale(age, dry_run=dry_run)
     raise OptionError(unknown_scheme(url))
 
 
 def unknown_scheme(url: str) -> str:
     """Say that leftovers at a URL cannot be found."""
     scheme = url.partition("://")[0]
-    return f"dst={url!r}: abort-stale does not know {scheme}://; use a path, or s3://"
+    return f"dst={url!r}: abort-stale does not know {scheme}://; use a path, s3:// or gs://"

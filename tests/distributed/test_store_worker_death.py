@@ -37,11 +37,11 @@ def pixels_at(row, col):
 
 
 @pytest.fixture(scope="module")
-def bucket(swift_server):
-    """Give Swift's options and a client, with a bucket."""
-    client = fsspec.filesystem("s3", **swift_server)
+def bucket(s3_server):
+    """Give a store's options and a client, with a bucket."""
+    client = fsspec.filesystem("s3", **s3_server)
     client.call_s3("create_bucket", Bucket="deaths")
-    return swift_server, client
+    return s3_server, client
 
 
 @pytest.fixture(scope="module")

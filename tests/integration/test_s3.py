@@ -1,4 +1,4 @@
-"""S3: the contract of all sinks, and whole writes, on Swift and on moto."""
+"""S3: the contract of all sinks, and whole writes, on Swift, moto and a named store."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import lazycog
+import servers
 from contracts import StoreContract
 from lazycog._parts import PartLimits
 from lazycog.sinks.s3 import S3Sink
@@ -59,7 +60,9 @@ class Store:
         return [each["Key"] for each in answer.get("Contents", [])]
 
 
-@pytest.fixture(scope="module", params=["swift", "moto"])
+@pytest.fixture(
+    scope="module", params=["swift", "moto"] + ["s3"] * bool(servers.named_s3())
+)
 def store(request):
     """A bucket on each server."""
     return Store(request.getfixturevalue(f"{request.param}_server"))

@@ -50,7 +50,7 @@ def stale(
             if not dry_run:
                 name = upload["UploadId"]
                 call("abort_multipart_upload", Key=key, UploadId=name)
-    for each in _objects(call, f"{key}.lazycog-"):
+    for each in objects(call, f"{key}.lazycog-"):
         since = _age(each["LastModified"])
         if NOTE.fullmatch(each["Key"].removeprefix(key)) and since >= age:
             kind = "journal" if "/" in each["Key"].removeprefix(key) else "note"
@@ -104,8 +104,21 @@ def _uploads(call: Callable[..., Any], key: str) -> Iterator[Mapping[str, Any]]:
         }
 
 
-def _objects(call: Callable[..., Any], prefix: str) -> Iterator[Mapping[str, Any]]:
-    """List objects whose key begins with `prefix`, page by page."""
+def objects(call: Callable[..., Any], prefix: str) -> Iterator[Mapping[str, Any]]:
+    """List objects whose key begins with `prefix`, page by page.
+
+    Parameters
+    ----------
+    call : callable
+        Makes a request: ``call(method, **arguments)``.
+    prefix : str
+        What keys begin with.
+
+    Yields
+    ------
+    mapping
+        Key and time, as boto3 tells them.
+    """
     marker: dict[str, str] = {}
     while True:
         answer = call("list_objects_v2", Prefix=prefix, **marker)

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 LIMITS = PartLimits(min_part=1, max_parts=100_000)
 """A part is a file: the only limit is how many of them a folder should hold."""
-EXTRAS = {"gs": "gcs", "gcs": "gcs"}
-"""Protocols of our own extras; these take a media type, too."""
+TYPED = frozenset({"gs", "gcs"})
+"""Protocols that take a media type."""
 BEGUN = "begun"
 """Stands in the spool while the write may go on."""
 
@@ -106,11 +106,7 @@ class StreamSink:
                 "s3://, az:// or another one of fsspec's"
             ) from error
         except ImportError as error:
-            extra = EXTRAS.get(protocol)
-            remedy = f'; pip install "lazycog[{extra}]"' if extra else ""
-            raise MissingExtraError(
-                f"{protocol}:// cannot be used: {error}{remedy}"
-            ) from error
+            raise MissingExtraError(f"{protocol}:// cannot be used: {error}") from error
         name = str(known._strip_protocol(url))  # noqa: SLF001 - how fsspec resolves
         if url.endswith("/") or not name.strip("/"):
             raise SinkError(errno.EINVAL, "the URL names no file", url)
@@ -217,7 +213,7 @@ class StreamSink:
 
     def _stream(self, pieces: Iterable[Buffer]) -> None:
         """Write the file, which appears when it is complete where that is possible."""
-        more = {"content_type": CONTENT_TYPE} if self.protocol in EXTRAS else {}
+        more = {"content_type": CONTENT_TYPE} if self.protocol in TYPED else {}
         file = self._files.open(self.name, "wb", autocommit=False, **more)
         try:
             with file:

@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, Any, Self
 import fsspec
 
 from lazycog._parts import PartLimits
-from lazycog.errors import DestinationExistsError, MissingExtraError, SinkError
+from lazycog.errors import (
+    CogError,
+    DestinationExistsError,
+    MissingExtraError,
+    SinkError,
+)
 from lazycog.sinks._errors import client_errors, refused
 from lazycog.sinks._protocol import CONTENT_TYPE, Receipt
 from lazycog.sinks._retry import retried
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
 
     from lazycog._parts import Buffer
     from lazycog.sinks._protocol import Leftover
+    from lazycog.sinks._state import State
 
 TRANSIENT_CODES = frozenset(
     {
@@ -42,6 +48,7 @@ TRANSIENT_CODES = frozenset(
     }
 )
 """Error codes of S3 that may go away; a damaged body is sent again."""
+BUSY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 ABORT_ATTEMPTS = 10
 ABORT_WAIT_SECONDS = 0.2
 STATE_SUFFIX = ".lazycog-resume"
@@ -77,7 +84,7 @@ class S3Sink:
         *,
         overwrite: bool,
         is_lazy: bool,
-    ) -> S3Sink:
+    ) -> Self:
         """Resolve a URL, and refuse one that cannot be written.
 
         Parameters
@@ -105,10 +112,11 @@ class S3Sink:
         SinkError
             The URL names no object.
         """
-        bucket, _, key = url.partition("://")[2].partition("/")
+        scheme, _, name = url.partition("://")
+        bucket, _, key = name.partition("/")
         if not bucket or not key or key.endswith("/"):
             raise SinkError(
-                errno.EINVAL, "the URL names no object: s3://bucket/key.tif", url
+                errno.EINVAL, f"the URL names no object: {scheme}://bucket/key.tif", url
             )
         sink = cls(url, bucket, key, token, overwrite, limits, is_lazy, dict(options))
         sink.check_absent()
@@ -142,23 +150,20 @@ class S3Sink:
     def _create(self) -> str:
         """Create an upload, and drop those whose answer was lost on the way."""
         since = time.monotonic()
-        filesystem, properties = client(self.options), self._properties()
+        properties = self._properties()
         answers: list[str] = [""]
         tries = 0
 
         def create() -> None:
             nonlocal tries
             tries += 1
-            answer = filesystem.call_s3(
-                "create_multipart_upload",
-                Bucket=self.bucket,
-                Key=self.key,
-                **properties,
+            answer = self._request(
+                "create_multipart_upload", Key=self.key, **properties
             )
             answers[0] = str(answer["UploadId"])
 
         try:
-            retried(create, _is_transient)
+            retried(create, self._is_transient)
         finally:
             if tries > 1:
                 age = time.monotonic() - since
@@ -175,7 +180,7 @@ class S3Sink:
                 UploadId=upload,
                 PartNumber=number,
                 Body=body,
-                ContentMD5=_md5(body),
+                ContentMD5=md5(body),
             )
         return Receipt(upload, number, len(body), str(answer["ETag"]))
 
@@ -200,7 +205,7 @@ class S3Sink:
         return self._is_ours(size)
 
     @property
-    def state(self) -> ObjectState:
+    def state(self) -> State:
         """Where the write notes what is finished."""
         prefix = f"{self.bucket}/{self.key}{STATE_SUFFIX}"
         return ObjectState("s3", prefix, self.options)
@@ -227,7 +232,7 @@ class S3Sink:
                 "put_object",
                 Key=self.key,
                 Body=body,
-                ContentMD5=_md5(body),
+                ContentMD5=md5(body),
                 **self._properties(),
                 **self._condition(),
             )
@@ -393,11 +398,15 @@ class S3Sink:
 
     def _call(self, method: str, **arguments: Any) -> Any:  # noqa: ANN401 - botocore
         """Make a request, again and again while the store is busy."""
-        filesystem = client(self.options)
-        return retried(
-            lambda: filesystem.call_s3(method, Bucket=self.bucket, **arguments),
-            _is_transient,
-        )
+        return retried(lambda: self._request(method, **arguments), self._is_transient)
+
+    def _request(self, method: str, **arguments: Any) -> Any:  # noqa: ANN401 - botocore
+        """Make a request once."""
+        return client(self.options).call_s3(method, Bucket=self.bucket, **arguments)
+
+    def _is_transient(self, error: Exception) -> bool:
+        """Whether the store was busy or the line broke."""
+        return _is_transient(error)
 
     def _refused(self, action: str) -> AbstractContextManager[None]:
         """Turn the store's refusal into one clear error."""
@@ -439,21 +448,37 @@ def _is_refused_condition(error: BaseException) -> bool:
 
 def _is_transient(error: Exception) -> bool:
     """Whether the store was busy or the line broke."""
-    if isinstance(error, SinkError):
+    if isinstance(error, CogError):
         return False
     answer = _answer(error)
     if answer:
-        code = answer.get("Error", {}).get("Code", "")
-        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        server = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        busy = server and status != HTTPStatus.NOT_IMPLEMENTED
-        busy = busy or status == HTTPStatus.TOO_MANY_REQUESTS
-        return bool(busy or code in TRANSIENT_CODES)
+        return is_busy(answer)
     from s3fs.core import S3_RETRYABLE_ERRORS  # noqa: PLC0415 - an extra
 
     return isinstance(error, (ConnectionError, TimeoutError, *S3_RETRYABLE_ERRORS))
 
 
-def _md5(body: bytes) -> str:
+def is_busy(answer: Mapping[str, Any]) -> bool:
+    """Whether what a server answered may go away.
+
+    Parameters
+    ----------
+    answer : mapping
+        As botocore tells it.
+
+    Returns
+    -------
+    bool
+        True for errors of the server, for throttling and for a damaged body.
+    """
+    code = answer.get("Error", {}).get("Code", "")
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    server = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    busy = server and status != HTTPStatus.NOT_IMPLEMENTED
+    return bool(busy or status in BUSY or code in TRANSIENT_CODES)
+
+
+def md5(body: bytes) -> str:
+    """Give the MD5 of a body as a header carries it."""
     digest = hashlib.md5(body, usedforsecurity=False).digest()
     return base64.b64encode(digest).decode()

@@ -1,0 +1,132 @@
+"""A worker that is killed at any moment while a gigabyte goes to a store."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import time
+
+import cloudpickle
+import dask
+import dask.array as da
+import fsspec
+import numpy as np
+import pytest
+
+import lazycog
+from oracles import raster
+from workers import two_workers
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+pytestmark = [pytest.mark.distributed, pytest.mark.cloud, pytest.mark.large]
+LOG = logging.getLogger(__name__)
+BUCKET = "kills"
+SHAPE, CHUNK, COUNT = (2, 16384, 16384), 2048, 64
+
+
+def pixels(block_info=None, folder=None):
+    """Give a chunk of a scene that compresses as a real one does, and note it."""
+    where = block_info[None]["array-location"]
+    shape = tuple(stop - start for start, stop in where)
+    seed = sum(start for start, _ in where)
+    noise = np.random.default_rng(seed)
+    few = noise.integers(0, 16, shape[1:], dtype="uint16")
+    rows = np.arange(*where[1], dtype="uint16")[:, None]
+    if folder is not None:
+        (folder / f"{where}").touch()
+    return np.broadcast_to(few + 20 * (rows % 50), shape)
+
+
+def write(destination, folder=None, **options):
+    """Write 1.07 GB, at little cost but for the parts."""
+    cheap = {"level": 1, "overview_resampling": "nearest", "statistics": False}
+    count, *sides = SHAPE
+    chunks = ((count,), *((CHUNK,) * (side // CHUNK) for side in sides))
+    source = da.map_blocks(
+        pixels,
+        folder=folder,
+        chunks=chunks,
+        dtype="uint16",
+        meta=np.empty((0, 0, 0), "uint16"),
+    )
+    lazycog.to_cog(raster(source), destination, progress=False, **cheap, **options)
+
+
+@pytest.fixture(scope="module")
+def store(s3_server):
+    """Give a store's options and a client, with a bucket."""
+    client = fsspec.filesystem("s3", **s3_server)
+    client.call_s3("create_bucket", Bucket=BUCKET)
+    return s3_server, client
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory):
+    """The bytes of the local file."""
+    path = tmp_path_factory.mktemp("wanted") / "cog.tif"
+    write(path)
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def workers():
+    """Give a client of two processes; a new one takes the place of one that dies."""
+    # a busy machine takes its time to start a process
+    patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"})
+    with patient, two_workers(silence_logs=60) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def killed_after(chunks, folder, victim):
+    """Kill a process once so many chunks are computed; gives the time of its death."""
+    over, times = threading.Event(), []
+
+    def wait():
+        while not over.wait(0.05):
+            if len(list(folder.iterdir())) >= chunks:
+                os.kill(victim, signal.SIGKILL)
+                times.append(time.monotonic())
+                return
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    try:
+        yield times
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("run", range(20))
+def test_a_worker_that_dies_at_any_moment(tmp_path, store, workers, wanted, run):
+    """Its tasks run again elsewhere: the same object, and nothing beside it."""
+    options, client = store
+    chosen, key = random.Random(run), f"run-{run}.tif"
+    url, chunks = f"s3://{BUCKET}/{key}", chosen.randrange(1, COUNT)
+    workers.wait_for_workers(2)
+    victim = chosen.choice(sorted(workers.run(os.getpid).values()))
+    since = time.monotonic()
+
+    with workers.as_current(), killed_after(chunks, tmp_path, victim) as times:
+        write(url, tmp_path, storage_options=options)
+
+    ended = time.monotonic()
+    assert times, "no worker died"
+    LOG.info(
+        "%s of %s chunks, killed after %.1f s, written after %.1f s",
+        *(chunks, COUNT, times[0] - since, ended - since),
+    )
+    client.invalidate_cache()
+    content = client.cat_file(url)
+    uploads = client.call_s3("list_multipart_uploads", Bucket=BUCKET)
+    listed = client.call_s3("list_objects_v2", Bucket=BUCKET, Prefix=key)["Contents"]
+    client.rm_file(url)
+    assert content == wanted
+    assert uploads.get("Uploads", []) == []
+    assert [each["Key"] for each in listed] == [key]
