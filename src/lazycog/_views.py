@@ -207,6 +207,7 @@ def _plan_rows(plan: CogPlan) -> list[Row]:
     groups = f" x {stage.groups} groups of bands" if stage.groups > 1 else ""
     peaks = [f"{human_bytes(plan.peak_bytes(n))} ({n})" for n in THREADS]
     return [
+        ("crs", _crs(plan)),
         ("compression", _compression(plan)),
         ("interleave", plan.encoding.interleave),
         ("overviews", _overviews(plan)),
@@ -222,6 +223,18 @@ def _plan_rows(plan: CogPlan) -> list[Row]:
         ("header", f"at most {human_bytes(plan.header_bytes)}"),
         ("BigTIFF", _bigtiff(plan.bigtiff)),
     ]
+
+
+def _crs(plan: CogPlan) -> str:
+    """Give the code, or the name of a CRS without one."""
+    from rasterio.crs import CRS  # noqa: PLC0415 - only when shown
+
+    wkt = plan.description.crs_wkt
+    if wkt is None:
+        return "none"
+    authority = CRS.from_wkt(wkt).to_authority()
+    name = wkt.partition('["')[2].partition('"')[0]
+    return ":".join(authority) if authority else f"{name} (no code)"
 
 
 def _compression(plan: CogPlan) -> str:
