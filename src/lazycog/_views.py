@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio
+from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
@@ -227,8 +228,6 @@ def _plan_rows(plan: CogPlan) -> list[Row]:
 
 def _crs(plan: CogPlan) -> str:
     """Give the code, or the name of a CRS without one."""
-    from rasterio.crs import CRS  # noqa: PLC0415 - only when shown
-
     wkt = plan.description.crs_wkt
     if wkt is None:
         return "none"
