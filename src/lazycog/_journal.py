@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,7 +54,8 @@ class Journal:
 
 def fingerprint(plan: CogPlan, source: str) -> str:
     """Name a write: the same for the same raster and options alone."""
-    text = f"{FORMAT} {source} {plan!r}"
+    facts = [getattr(plan, each.name) for each in fields(plan)]
+    text = f"{FORMAT} {source} {facts!r}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import Any, Literal, TypedDict, get_args
 
 from lazycog._compression import CODECS, compression
-from lazycog._profile import did_you_mean, from_profile
+from lazycog._profile import did_you_mean, from_profile, remedy
 from lazycog._schemes import find_scheme
 from lazycog.errors import OptionError
 
@@ -410,7 +410,7 @@ class CogOptions:
         names = [each.name for each in fields(cls)]
         for name in options:
             if name not in names:
-                raise OptionError(f"unknown option {name!r}{did_you_mean(name, names)}")
+                raise OptionError(f"unknown option {name!r}{remedy(name, names)}")
         merged = dict(options)
         profile = merged.pop("profile", None)
         given, facts = from_profile(profile) if profile is not None else ({}, {})

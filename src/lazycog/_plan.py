@@ -361,8 +361,8 @@ class CogPlan:
             has_overviews=len(self.levels) > 1,
         )
 
-    def __str__(self) -> str:
-        """Levels, chunks, tasks, memory and size."""
+    def __repr__(self) -> str:
+        """CRS, levels, chunks, tasks, memory and size."""
         return _views.plan_text(self)
 
     def _repr_html_(self) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from lazycog.errors import OptionError
@@ -85,8 +85,24 @@ def did_you_mean(name: object, names: Sequence[object]) -> str:
     >>> did_you_mean("compres", ["compress", "level"])
     "; did you mean 'compress'?"
     """
-    close = difflib.get_close_matches(str(name), [str(each) for each in names], n=1)
+    known = {str(each).lower(): str(each) for each in names}
+    close = [known[each] for each in get_close_matches(str(name).lower(), known, n=1)]
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def remedy(name: object, names: Sequence[object]) -> str:
+    """Say what may be meant by an unknown option: ours, or GDAL's or rasterio's.
+
+    Examples
+    --------
+    >>> remedy("driver", ["compress", "level"])
+    "; GDAL's creation options go into profile={'DRIVER': ...}"
+    """
+    upper = str(name).upper()
+    hint = did_you_mean(name, names)
+    if hint or upper not in {*FACTS, *FIXED_KEYS, *PROFILE_KEYS}:
+        return hint or ELSEWHERE.get(upper, "")
+    return f"; GDAL's creation options go into profile={{{upper!r}: ...}}"
 
 
 def _expect(key: str, value: object, allowed: tuple[str, ...]) -> None:

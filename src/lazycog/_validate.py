@@ -61,6 +61,11 @@ def validate(
     Report
         True when there is no error. A file that is no TIFF at all gives a report too.
 
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+
     Notes
     -----
     Memory: at most 64 MB, plus some 100 bytes per tile of the file.

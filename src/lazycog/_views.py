@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio
+from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
@@ -207,6 +208,7 @@ def _plan_rows(plan: CogPlan) -> list[Row]:
     groups = f" x {stage.groups} groups of bands" if stage.groups > 1 else ""
     peaks = [f"{human_bytes(plan.peak_bytes(n))} ({n})" for n in THREADS]
     return [
+        ("crs", _crs(plan)),
         ("compression", _compression(plan)),
         ("interleave", plan.encoding.interleave),
         ("overviews", _overviews(plan)),
@@ -222,6 +224,16 @@ def _plan_rows(plan: CogPlan) -> list[Row]:
         ("header", f"at most {human_bytes(plan.header_bytes)}"),
         ("BigTIFF", _bigtiff(plan.bigtiff)),
     ]
+
+
+def _crs(plan: CogPlan) -> str:
+    """Give the code, or the name of a CRS without one."""
+    wkt = plan.description.crs_wkt
+    if wkt is None:
+        return "none"
+    authority = CRS.from_wkt(wkt).to_authority()
+    name = wkt.partition('["')[2].partition('"')[0]
+    return ":".join(authority) if authority else f"{name} (no code)"
 
 
 def _compression(plan: CogPlan) -> str:

@@ -344,6 +344,20 @@ def test_an_unknown_option_gets_a_suggestion(refuses, lazy, name, meant):
     refuses(OptionError, lazy(), message, **{name: 1})
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("COMPRESS", "; did you mean 'compress'?"),
+        ("driver", "; GDAL's creation options go into profile={'DRIVER': ...}"),
+        ("BLOCKXSIZE", "; did you mean 'blocksize'?"),
+        ("NUM_THREADS", ": Dask's scheduler decides"),
+    ],
+)
+def test_an_option_of_gdal_is_sent_to_its_place(refuses, lazy, name, remedy):
+    """Whoever comes from rioxarray or rasterio learns where it goes."""
+    refuses(OptionError, lazy(), f"unknown option {name!r}{remedy}", **{name: 1})
+
+
 def test_an_unknown_option_far_from_any_other(refuses, lazy):
     """No suggestion is better than a wild one."""
     refuses(OptionError, lazy(), "unknown option 'zzz'", zzz=1)

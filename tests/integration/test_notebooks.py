@@ -12,8 +12,10 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 CELL_SECONDS = 400
 MAX_BYTES = 2 * 2**20
-LARGE = {"choosing_a_codec", "larger_than_memory"}
-"""Notebooks that write more than 1 GiB."""
+LARGE = {"choosing_a_codec", "comparison", "larger_than_memory"}
+"""Notebooks that write more than 1 GiB, or take minutes."""
+STORES = {"object_store"}
+"""Notebooks that start a store, out of the environment that the tests have."""
 
 
 def _code(notebook):
@@ -31,8 +33,11 @@ def _code(notebook):
 )
 @pytest.mark.filterwarnings("default")  # what Jupyter itself warns about is not ours
 @pytest.mark.timeout(900)
-def test_notebook_runs(path, tmp_path):
+def test_notebook_runs(path, tmp_path, request, monkeypatch):
     """In an empty folder, without a display and without standard input."""
+    if path.stem in STORES:
+        servers = request.getfixturevalue("servers_python")
+        monkeypatch.setenv("LAZYCOG_SERVERS", str(servers))
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,
@@ -51,6 +56,20 @@ def test_notebook_runs(path, tmp_path):
     ]
     assert warned == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_has_one_title(path):
+    """It comes first; sections stand below it."""
+    notebook = nbformat.read(path, as_version=4)
+    levels = [
+        line.partition(" ")[0]
+        for cell in notebook.cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+        if line.startswith("#")
+    ]
+    assert levels == ["#"] + ["##"] * (len(levels) - 1)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -9,9 +9,14 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
+import xarray as xr
 
+import lazycog
 from lazycog import CogOptions
+from oracles import raster, write
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -45,6 +50,77 @@ def _run(command, folder):
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
+
+
+PRELUDE = """
+from odc.geo.cog import save_cog_with_dask
+from rio_cogeo import cog_profiles, cog_translate
+from threading import Lock
+import rioxarray
+import lazycog
+
+scene = rioxarray.open_rasterio("in.tif", chunks=256)
+"""
+
+
+def _section(title):
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def _migrations():
+    """Give the calls of other tools and ours, both as they stand in the table."""
+    row = re.compile(r"^\| ([\w-]+): `([^`]+)` \| `([^`]+)` \|$", re.MULTILINE)
+    rows = row.findall(_section("Coming from other tools"))
+    return [pytest.param(theirs, ours, id=theirs[:30]) for _, theirs, ours in rows]
+
+
+def _pixels(path):
+    with rasterio.open(path) as file:
+        return file.read(), file.compression
+
+
+@pytest.mark.parametrize(("theirs", "ours"), _migrations())
+@pytest.mark.filterwarnings("ignore")  # other tools may warn
+def test_calls_of_other_tools_have_one_of_ours(tmp_path, monkeypatch, theirs, ours):
+    """Same pixels and codec; odc-geo's image may be wider."""
+    pixels = np.random.default_rng(0).integers(1, 99, (3, 300, 350), "uint8")
+    write(raster(pixels), tmp_path / "in.tif", blocksize=128)
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for call in (theirs, ours):
+        if call.startswith("gdal_translate"):
+            continue  # rasterio's wheels bring no programs
+        if call.startswith("lazycog "):
+            _run(call.split(), tmp_path)
+        else:
+            exec(PRELUDE + call, {})  # noqa: S102 - the page's own text
+        found.append(_pixels(tmp_path / "a.tif"))
+        (tmp_path / "a.tif").unlink()
+
+    for read, codec in found:
+        assert codec == found[-1][1]
+        np.testing.assert_array_equal(read[:, :300, :350], pixels)
+
+
+def test_there_are_calls_of_other_tools():
+    """A row that is written otherwise would be skipped above."""
+    table = _section("Coming from other tools").strip().split("\n\n")[0]
+
+    assert len(table.splitlines()) - 2 == len(_migrations())
+
+
+def test_public_names_are_listed():
+    """Every name and method, once, and no other."""
+    cells = re.findall(r"^\| (`.*?) \|", _section("API"), re.MULTILINE)
+    methods = [
+        f".geo.{name}"
+        for name in dir(xr.DataArray([0]).geo)
+        if not name.startswith("_")
+    ]
+
+    names = re.findall(r"`([\w.]+)`", " ".join(cells))
+
+    assert sorted(names) == sorted([*lazycog.__all__, *methods])
 
 
 def _examples():

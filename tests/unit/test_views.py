@@ -71,6 +71,7 @@ def test_plan_says_levels_tasks_memory_and_size():
 
     text = str(plan)
 
+    assert repr(plan) == text
     assert text.startswith("CogPlan 20001 x 30000, 12 bands of uint16")
     assert "10000 x 15000" in text
     assert f"{plan.total_tiles} tiles" in text
@@ -86,6 +87,22 @@ def test_plan_says_levels_tasks_memory_and_size():
 )
 def test_plan_says_how_bigtiff_is_chosen(bigtiff, said):
     assert f"BigTIFF      {said}" in str(plan_of(bigtiff=bigtiff))
+
+
+@pytest.mark.parametrize(
+    ("crs", "said"),
+    [
+        (None, "none"),
+        ("EPSG:32632", "EPSG:32632"),
+        ("+proj=laea +lat_0=50 +lon_0=10", "unknown (no code)"),
+    ],
+)
+def test_plan_says_which_crs_the_file_will_have(crs, said):
+    raster = xr.DataArray(np.zeros((9, 9), "uint8"), dims=("y", "x"))
+    if crs is not None:
+        raster = raster.rio.write_crs(crs)
+
+    assert f"crs          {said}\n" in str(raster.geo.plan())
 
 
 def test_small_plan_is_no_bigtiff_and_has_no_overviews():
