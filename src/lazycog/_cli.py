@@ -1,4 +1,4 @@
-"""The command line: lazycog convert, plan, info, validate, quicklook and demo.
+"""The command line: lazycog convert, plan, info, validate, view, quicklook and demo.
 
 Exit codes: 0 done, 1 the job failed or the file is not valid, 2 the call is wrong,
 130 interrupted.
@@ -6,8 +6,9 @@ Exit codes: 0 done, 1 the job failed or the file is not valid, 2 the call is wro
 
 from __future__ import annotations
 
-import json
+import contextlib
 import sys
+import webbrowser
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,13 @@ from lazycog import (
     _flags,
     _info,
     _open,
+    _plain,
     _reader,
     _stale,
     _validate,
+    _view,
 )
+from lazycog._examples import epilog
 from lazycog._exits import (
     EXIT_FAILED,
     Commands,
@@ -102,8 +106,8 @@ def cli() -> None:
     """Write rasters larger than memory as Cloud-Optimized GeoTIFFs, in one pass."""
 
 
-@cli.command()
-@click.argument("src")
+@cli.command(epilog=epilog("convert"))
+@click.argument("src", type=click.Path())
 @click.argument("dst", type=click.Path())
 @source_options
 @_flags.cog_options
@@ -125,13 +129,13 @@ def convert(session: Session, /, **parameters: Any) -> None:  # noqa: ANN401 - o
         with working():
             result = _write(raster, parameters["dst"], options)
     if parameters["as_json"]:
-        click.echo(json.dumps(_result_values(result, plan), indent=2))
+        click.echo(_plain.to_json(_plain.result_values(result, plan)))
     else:
         click.echo(repr(result))
 
 
-@cli.command()
-@click.argument("src")
+@cli.command(epilog=epilog("plan"))
+@click.argument("src", type=click.Path())
 @source_options
 @_flags.cog_options
 @json_option
@@ -144,20 +148,20 @@ def plan(**parameters: Any) -> None:  # noqa: ANN401 - one per flag
     raster = _source(parameters)
     found = _plan(raster, _options(raster, parameters))
     if parameters["as_json"]:
-        click.echo(json.dumps(_plan_values(found), indent=2))
+        click.echo(_plain.to_json(_plain.plan_values(found)))
     else:
         click.echo(str(found))
 
 
-@cli.command()
-@click.argument("file")
+@cli.command(epilog=epilog("info"))
+@click.argument("file", type=click.Path())
 @json_option
 @traceback_option
 def info(file: str, *, as_json: bool) -> None:
     """Show the structure, georeferencing and metadata of a GeoTIFF."""
     about = _info.describe_file(file)
     if as_json:
-        click.echo(json.dumps(about, indent=2))
+        click.echo(_plain.to_json(about))
         return
     from rich.console import Console  # noqa: PLC0415 - for this alone
 
@@ -166,8 +170,8 @@ def info(file: str, *, as_json: bool) -> None:
         console.print(table)
 
 
-@cli.command()
-@click.argument("file")
+@cli.command(epilog=epilog("validate"))
+@click.argument("file", type=click.Path())
 @click.option(
     "--full/--quick",
     default=True,
@@ -182,13 +186,40 @@ def validate(ctx: click.Context, file: str, *, full: bool, as_json: bool) -> Non
     The exit code is 1 when it is not.
     """
     report = _checked(file, full=full)
-    click.echo(json.dumps(asdict(report), indent=2) if as_json else str(report))
+    click.echo(_plain.to_json(asdict(report)) if as_json else str(report))
     if not report.ok:
         ctx.exit(EXIT_FAILED)
 
 
-@cli.command("abort-stale")
-@click.argument("dst")
+@cli.command(epilog=epilog("view"))
+@click.argument("file", type=click.Path())
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="Port on 127.0.0.1; default: any that is free.",
+)
+@click.option(
+    "--browser/--no-browser",
+    default=True,
+    help="Open the page, or only say where it is.",
+)
+@traceback_option
+def view(file: str, *, port: int | None, browser: bool) -> None:
+    """Show FILE in the browser, until Ctrl-C.
+
+    The page reads the file by range requests, as it would be read on the web: bands,
+    stretch, tiles, and the numbers under the pointer. It needs no network.
+    """
+    with _view.serving(file, port or 0) as server:
+        click.echo(f"{server.url} shows {file}; Ctrl-C ends it")
+        if browser:
+            webbrowser.open(server.url)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+@cli.command("abort-stale", epilog=epilog("abort-stale"))
+@click.argument("dst", type=click.Path())
 @click.option(
     "--older-than",
     default="7d",
@@ -224,7 +255,7 @@ def abort_stale(
             dry_run=dry_run,
         )
     if as_json:
-        click.echo(json.dumps([asdict(each) for each in found], indent=2))
+        click.echo(_plain.to_json([asdict(each) for each in found]))
         return
     verb = "would remove" if dry_run else "removed"
     for each in found:
@@ -235,8 +266,8 @@ def abort_stale(
         click.echo("nothing was left behind")
 
 
-@cli.command()
-@click.argument("src")
+@cli.command(epilog=epilog("quicklook"))
+@click.argument("src", type=click.Path())
 @click.argument("dst", type=click.Path())
 @source_options
 @click.option(
@@ -292,7 +323,7 @@ def quicklook(session: Session, /, **parameters: Any) -> None:  # noqa: ANN401 -
     click.echo(str(made))
 
 
-@cli.command()
+@cli.command(epilog=epilog("demo"))
 @click.argument("folder", type=click.Path(file_okay=False), default="lazycog-demo")
 @click.option(
     "--size",
@@ -420,9 +451,11 @@ def _checked(file: str, *, full: bool) -> Report:
     try:
         return _validate.validate(file, full=full)
     except FileNotFoundError as error:
-        raise InputError(f"{file}: no such file") from error
+        raise InputError(f"{file}: no such file; give another path or URL") from error
     except IsADirectoryError as error:
-        raise InputError(f"{file} is a folder, not a GeoTIFF") from error
+        raise InputError(
+            f"{file} is a folder, not a GeoTIFF; give the path of a file"
+        ) from error
 
 
 def _refuse_same_file(src: str, dst: str) -> None:
@@ -430,51 +463,6 @@ def _refuse_same_file(src: str, dst: str) -> None:
     source, target = Path(src), Path(dst)
     if source.exists() and target.exists() and source.samefile(target):
         raise OptionError(f"{dst} is the source itself; choose another destination")
-
-
-def _result_values(result: CogResult, plan: CogPlan) -> dict[str, Any]:
-    return {
-        "path": result.path,
-        "size": result.size,
-        "bigtiff": result.bigtiff,
-        "raw_bytes": result.raw_bytes,
-        "duration": result.duration,
-        "tiles": result.tiles,
-        "levels": [asdict(level) for level in result.levels],
-        "statistics": [
-            None if each is None else asdict(each) for each in result.statistics
-        ],
-        "peak_bytes_per_thread": plan.task_bytes,
-    }
-
-
-def _plan_values(plan: CogPlan) -> dict[str, Any]:
-    return {
-        "width": plan.width,
-        "height": plan.height,
-        "count": plan.count,
-        "dtype": plan.encoding.dtype,
-        "nodata": None if plan.encoding.nodata is None else str(plan.encoding.nodata),
-        "compress": plan.encoding.image.codec.name,
-        "predictor": plan.encoding.image.predictor,
-        "mask": plan.encoding.masked,
-        "interleave": plan.encoding.interleave,
-        "overview_resampling": plan.encoding.resampling,
-        "tile_size": plan.tile_size,
-        "levels": [
-            {"width": each.width, "height": each.height, "tiles": plan.tile_count(each)}
-            for each in plan.levels
-        ],
-        "stages": len(plan.stages),
-        "chunks": plan.chunk_count,
-        "tasks": plan.task_count,
-        "task_bytes": plan.task_bytes,
-        "peak_bytes": {str(n): plan.peak_bytes(n) for n in (1, 2, 4, 8)},
-        "raw_bytes": plan.raw_bytes,
-        "min_bytes": plan.min_bytes,
-        "max_bytes": plan.max_bytes,
-        "bigtiff": "auto" if plan.bigtiff is None else plan.bigtiff,
-    }
 
 
 def main() -> None:

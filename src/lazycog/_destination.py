@@ -118,6 +118,11 @@ def store_sink(url: str, token: str, options: CogOptions, *, is_lazy: bool) -> P
         There is no sink for the scheme, or an option does not fit a store.
     """
     scheme = url.partition("://")[0]
+    if scheme in {"http", "https"}:
+        raise OptionError(
+            f"dst={url!r}: a web server takes no uploads in parts; write to a path, or "
+            "to an object store (s3://, az://, gs://)"
+        )
     if options.resume and scheme not in RESUMABLE_SCHEMES:
         raise OptionError(
             f"resume=True cannot work with dst={url!r} yet; write to a path, s3:// or "

@@ -10,6 +10,7 @@ from dataclasses import MISSING, Field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click.shell_completion import CompletionItem
 
 from lazycog._options import CogOptions
 
@@ -117,6 +118,16 @@ class OptionValue(ParamType):
         if str in self._kinds or self._choices:
             return value  # the option itself knows best what to say about it
         return self.fail(f"{value!r} is not {self._expected()}", param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Offer the words that stand for a value."""
+        del ctx, param
+        begun = incomplete.lower()
+        return [
+            CompletionItem(each) for each in self._known() if each.startswith(begun)
+        ]
 
     def _known(self) -> dict[str, Any]:
         """Give the words that stand for a value."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from lazycog import _validate
+from lazycog import _plain, _validate
 from lazycog._views import human_bytes
 from lazycog.errors import InputError
 
@@ -45,7 +46,11 @@ def describe_file(path: str) -> dict[str, Any]:
     try:
         report = _validate.validate(path, full=False)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
+        raise InputError(f"{path}: no such file; give another path or URL") from error
+    except IsADirectoryError as error:
+        raise InputError(
+            f"{path} is a folder, not a GeoTIFF; give the path of a file"
+        ) from error
     details = {**report.details, "valid_cog": report.ok}
     try:
         with warnings.catch_warnings():
@@ -53,7 +58,10 @@ def describe_file(path: str) -> dict[str, Any]:
             with rasterio.open(path) as dataset:
                 return {**details, **_from_gdal(dataset)}
     except RasterioError as error:
-        raise InputError(f"{path}: GDAL cannot open it: {error}") from error
+        raise InputError(
+            f"{path}: GDAL cannot open it: {str(error).rstrip('.')}; give the path or "
+            "URL of a GeoTIFF"
+        ) from error
 
 
 def _from_gdal(dataset: DatasetReader) -> dict[str, Any]:
@@ -78,20 +86,23 @@ def _band(dataset: DatasetReader, number: int) -> dict[str, Any]:
         "band": number,
         "description": dataset.descriptions[index],
         "dtype": dataset.dtypes[index],
-        # JSON has no NaN
-        "nodata": None if nodata is None else _plain(nodata),
+        **_plain.nodata_values(nodata),
         "scale": dataset.scales[index],
         "offset": dataset.offsets[index],
         "unit": dataset.units[index],
         "colorinterp": dataset.colorinterp[index].name,
+        "statistics": _statistics(tags),
         "tags": tags,
     }
 
 
-def _plain(number: float) -> float | int | str:
-    if number != number or number in {float("inf"), float("-inf")}:  # noqa: PLR0124 - NaN
-        return str(number)
-    return int(number) if number == int(number) else number
+def _statistics(tags: Mapping[str, str]) -> dict[str, float] | None:
+    """Give the statistics in the tags of a band as numbers."""
+    found = {}
+    for name in STATISTICS:
+        with contextlib.suppress(KeyError, ValueError):
+            found[name.lower()] = float(tags[f"STATISTICS_{name}"])
+    return found or None
 
 
 def tables(about: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -122,13 +133,15 @@ def tables(about: Mapping[str, Any]) -> Iterator[RenderableType]:
     bands = _table("bands", (*BAND_COLUMNS, *(each.lower() for each in STATISTICS)))
     for band in about["bands"]:
         statistics = [band["tags"].get(f"STATISTICS_{each}") for each in STATISTICS]
-        cells = [*(band[name] for name in BAND_COLUMNS), *statistics]
+        told = {**band, "nodata": "nan" if band["nodata_is_nan"] else band["nodata"]}
+        cells = [*(told[name] for name in BAND_COLUMNS), *statistics]
         bands.add_row(*("" if cell is None else str(cell) for cell in cells))
     yield bands
 
 
 def _general(about: Mapping[str, Any]) -> Table:
     from rich.markup import escape  # noqa: PLC0415 - only in a terminal
+    from rich.text import Text  # noqa: PLC0415
 
     geo = about["geo"]
     main = about["levels"][0] if about.get("levels") else None
@@ -148,10 +161,11 @@ def _general(about: Mapping[str, Any]) -> Table:
         rows["interleave"] = str(about["interleave"])
         ghost = ", ".join(f"{key}={value}" for key, value in about["ghost"].items())
         rows["ghost area"] = ghost or "none"
+    styles = {"valid COG": "green" if about["valid_cog"] else "bold red"}
     rows |= {f"tag {key}": str(value) for key, value in about["tags"].items()}
     table = _table(str(about["path"]), ("", ""), header=False)
     for name, text in rows.items():
-        table.add_row(escape(name), escape(text))
+        table.add_row(escape(name), Text(text, style=styles.get(name, "")))
     return table
 
 

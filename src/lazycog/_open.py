@@ -18,7 +18,7 @@ import rioxarray
 import xarray as xr
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from lazycog.errors import InputError, MissingExtraError
+from lazycog.errors import InputError, MissingExtraError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -74,6 +74,8 @@ def open_source(
     ------
     InputError
         There is no such file, variable or band, or the choice is not clear.
+    OptionError
+        The source has no groups, or takes no options.
 
     Examples
     --------
@@ -85,6 +87,7 @@ def open_source(
     path = os.fspath(src)
     if REMOTE not in path and not Path(path).exists() and not _is_gdal_name(path):
         raise InputError(f"{path}: no such file or folder")
+    _refuse_unused(path, group, storage_options)
     opened: Opened
     if is_zarr(path):
         opened = _open_dataset(path, "zarr", group, storage_options)
@@ -117,6 +120,25 @@ def is_zarr(path: str) -> bool:
     if path.rstrip("/").lower().endswith(".zarr"):
         return True
     return any((Path(path) / marker).is_file() for marker in ZARR_MARKERS)
+
+
+def _refuse_unused(
+    path: str, group: str | None, storage_options: Mapping[str, Any] | None
+) -> None:
+    """Refuse choices that the reader of this source does not know."""
+    zarr = is_zarr(path)
+    if storage_options and not (zarr and REMOTE in path):
+        names = ", ".join(map(str, storage_options))
+        raise OptionError(
+            f"storage_options ({names}) are for URLs of Zarr stores; {path} takes "
+            "none, so leave them out (GDAL has AWS_PROFILE and the like from the "
+            "environment)"
+        )
+    if group and not zarr and Path(path).suffix.lower() not in NETCDF_SUFFIXES:
+        raise OptionError(
+            f"group={group!r} is for Zarr stores and NetCDF files; {path} has none, so "
+            "leave it out"
+        )
 
 
 def _is_gdal_name(path: str) -> bool:
@@ -156,6 +178,11 @@ def _open_dataset(
             "NetCDF"
         ) from error
     except (OSError, ValueError, KeyError) as error:
+        if group and isinstance(error, OSError | KeyError):
+            raise InputError(
+                f"{path} has no group {group!r} with variables, or cannot be opened: "
+                f"{error}; leave it out, or name one that is there"
+            ) from error
         raise InputError(f"{path}: xarray cannot open it: {error}") from error
     if engine == "zarr":
         # the order of a store is that of a folder's files, so it is settled here
@@ -227,7 +254,10 @@ def _open_gdal(path: str) -> Opened:
                 path, chunks=chunks, lock=False, mask_and_scale=False
             )
         except RasterioError as error:
-            raise InputError(f"{path}: GDAL cannot open it: {error}") from error
+            raise InputError(
+                f"{path}: GDAL cannot open it: {str(error).rstrip('.')}; a source is a "
+                "Zarr store, a NetCDF file, or a raster that GDAL reads"
+            ) from error
     if isinstance(opened, list):
         raise InputError(
             f"{path} holds {len(opened)} subdatasets of several shapes; name one as "

@@ -64,7 +64,11 @@ def from_profile(profile: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, 
             _expect(key, value, FIXED_KEYS[upper])
             continue
         if upper not in PROFILE_KEYS:
-            remedy = ELSEWHERE.get(upper) or did_you_mean(upper, list(PROFILE_KEYS))
+            remedy = (
+                ELSEWHERE.get(upper)
+                or did_you_mean(upper, list(PROFILE_KEYS))
+                or "; drop it, or see the creation options of GDAL's COG driver"
+            )
             raise OptionError(f"unknown creation option {key!r} in profile{remedy}")
         name, convert = PROFILE_KEYS[upper]
         translated = convert(key, value)

@@ -24,6 +24,8 @@ NOTEBOOK_SECONDS = 0.5
 """Between two updates of a notebook's output, at least."""
 LINE_SECONDS = 5.0
 """Between two lines of a log, at least."""
+WIDE = 100
+"""Columns of a terminal that shows all figures beside the bar."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Figures:
         written = human_bytes(self.encoded_bytes / self.seconds)
         ratio = self.raw_bytes / self.encoded_bytes
         return f"{read}/s in, {written}/s out, ratio {ratio:.2f}"
+
+    @property
+    def speed(self) -> str:
+        """Speed in, for narrow terminals."""
+        return self.rates.partition(" in,")[0]
 
     @property
     def time_left(self) -> str:
@@ -194,6 +201,7 @@ class TerminalBar:
     def __init__(self, label: str) -> None:
         self._label = label
         self._progress: Progress | None = None
+        self._wide = True
 
     def start(self, figures: Figures) -> None:
         """Draw the empty bar; rich redraws it from a thread of its own."""
@@ -204,20 +212,22 @@ class TerminalBar:
             TextColumn,
         )
 
+        console = Console(stderr=True)
+        self._wide = console.width >= WIDE
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f} tiles"),
             TextColumn("{task.fields[rates]}", markup=False),
             TextColumn("{task.fields[time_left]}", markup=False),
-            console=Console(stderr=True),
+            console=console,
             # what goes to a pipe must not come out of standard error
             redirect_stdout=sys.stdout.isatty(),
         )
         self._progress.add_task(
             self._label,
             total=figures.total,
-            rates=figures.rates,
+            rates=self._rates(figures),
             time_left=figures.time_left,
         )
         self._progress.start()
@@ -228,7 +238,7 @@ class TerminalBar:
             self._progress.update(
                 self._progress.task_ids[0],
                 completed=figures.tiles,
-                rates=figures.rates,
+                rates=self._rates(figures),
                 time_left=figures.time_left,
             )
 
@@ -237,10 +247,12 @@ class TerminalBar:
         if self._progress is None:
             return
         self.update(figures)
-        if not finished:
-            task = self._progress.task_ids[0]
-            self._progress.update(task, time_left="stopped")
+        ended = f"in {human_seconds(figures.seconds)}" if finished else "stopped"
+        self._progress.update(self._progress.task_ids[0], time_left=ended)
         self._progress.stop()
+
+    def _rates(self, figures: Figures) -> str:
+        return figures.rates if self._wide else figures.speed
 
 
 class NotebookLine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import shutil
@@ -150,7 +151,11 @@ def draw(raster: Raster, dst: str | os.PathLike[str], look: Look) -> Path:
     driver = _driver(os.fspath(dst), look)
     path = Path(dst)
     if not path.parent.is_dir():
-        raise SinkError(f"{path}: its folder does not exist")
+        raise SinkError(
+            errno.ENOENT,
+            "the picture's folder does not exist; make it first",
+            str(path.parent),
+        )
     indexes = _indexes(raster.description, look.bands)
     height, width = raster.size
     pixels, mask = _smaller(raster.pixels, look.size)

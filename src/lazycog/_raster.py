@@ -55,7 +55,8 @@ def as_raster(raster: xr.DataArray | xr.Dataset, options: CogOptions) -> Raster:
         )
     if not all(found.pixels.shape):
         raise InputError(
-            f"the raster is empty: shape {found.pixels.shape} (band, row, col)"
+            f"the raster is empty: shape {found.pixels.shape} (band, row, col); look "
+            "at the selection that made it"
         )
     found = replace(found, description=with_options(found.description, options))
     check_facts(found.description, found.size, options)

@@ -486,7 +486,7 @@ def _chunks(
     except (ValueError, TypeError, NotImplementedError, AttributeError) as error:
         raise OptionError(
             f"chunks={chunks!r} do not go with the shape {pixels.shape} (band, row, "
-            f"col): {error}"
+            f"col); give 'auto', a number above 0, or a mapping of dims: {error}"
         ) from error
     return sizes
 

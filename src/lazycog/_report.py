@@ -114,10 +114,11 @@ LEVEL_COLUMNS: Mapping[str, tuple[str, ...]] = {
 def _level_table(levels: Sequence[Mapping[str, Any]]) -> str:
     if not levels:
         return ""
-    head = "".join(f"<th>{title}</th>" for title in LEVEL_COLUMNS)
+    look = 'style="text-align:right;padding:0 8px;white-space:nowrap"'
+    head = "".join(f"<th {look}>{title}</th>" for title in LEVEL_COLUMNS)
     rows = [
         "".join(
-            f"<td>{escape(' x '.join(str(level[key]) for key in keys))}</td>"
+            f"<td {look}>{escape(' x '.join(str(level[key]) for key in keys))}</td>"
             for keys in LEVEL_COLUMNS.values()
         )
         for level in levels

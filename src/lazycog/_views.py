@@ -42,8 +42,10 @@ SVG_SIDE = 190
 SVG_GAP = 14
 SVG_MIN_SIDE = 3
 """Smaller levels are not drawn."""
-SVG_MIN_CELL = 3
+SVG_MIN_CELL = 4
 """Grids with narrower cells are left out, in screen pixels."""
+NUMBERS = 'style="text-align:right;padding:0 8px;white-space:nowrap"'
+"""Look of the cells of a table; notebooks have styles of their own."""
 LEVEL_TITLES = ("level", "width x height", "tiles")
 
 Row = tuple[str, str]
@@ -340,9 +342,10 @@ def _html_rows(rows: Sequence[Row]) -> str:
 
 
 def _html_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
+    """Lay numbers out in columns that end below each other."""
+    head = "".join(f"<th {NUMBERS}>{escape(title)}</th>" for title in titles)
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+        "<tr>" + "".join(f"<td {NUMBERS}>{escape(cell)}</td>" for cell in row) + "</tr>"
         for row in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -422,12 +425,12 @@ def picture(path: str, *, max_side: int, min_side: int = 1) -> bytes | None:
     if "://" in path:
         return None
     try:
-        with _quiet_gdal(), rasterio.open(path) as dataset:
+        with quiet_gdal(), rasterio.open(path) as dataset:
             factors = dataset.overviews(1)
             longest = max(dataset.width, dataset.height)
         fitting = [n for n, each in enumerate(factors) if longest // each >= min_side]
         options = {"overview_level": fitting[-1]} if fitting else {}
-        with _quiet_gdal(), rasterio.open(path, **options) as dataset:
+        with quiet_gdal(), rasterio.open(path, **options) as dataset:
             if dataset.width * dataset.height > MAX_PICTURE_SOURCE:
                 return None
             pixels, valid = _small(dataset, max_side)
@@ -436,8 +439,14 @@ def picture(path: str, *, max_side: int, min_side: int = 1) -> bytes | None:
     return _png(_stretched(pixels, valid), valid)
 
 
-def _quiet_gdal() -> contextlib.ExitStack:
-    """Keep GDAL from writing side files and Python from warning about a bare raster."""
+def quiet_gdal() -> contextlib.ExitStack:
+    """Keep GDAL from writing side files and Python from warning about a bare raster.
+
+    Returns
+    -------
+    contextlib.ExitStack
+        Around what GDAL is asked.
+    """
     stack = contextlib.ExitStack()
     stack.enter_context(warnings.catch_warnings())
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -481,7 +490,7 @@ def _png(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bytes:
     """Encode 8-bit bands and transparency."""
     bands = np.concatenate([pixels, np.where(valid, 255, 0).astype(np.uint8)[None]])
     count, height, width = bands.shape
-    with _quiet_gdal(), MemoryFile(ext=".png") as memory:
+    with quiet_gdal(), MemoryFile(ext=".png") as memory:
         with memory.open(
             driver="PNG", height=height, width=width, count=count, dtype="uint8"
         ) as dataset:

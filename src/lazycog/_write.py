@@ -31,7 +31,12 @@ from lazycog._destination import (
 from lazycog._gather import Ends, Sent
 from lazycog._plan import CogPlan, plan_cog
 from lazycog._result import CogResult, LevelResult
-from lazycog.errors import OptionError, SinkError, SourceChangedError
+from lazycog.errors import (
+    MissingExtraError,
+    OptionError,
+    SinkError,
+    SourceChangedError,
+)
 from lazycog.sinks._protocol import PartSink, ResumableSink
 from lazycog.sinks.local import RESUME_TOKEN, LocalSink, Placed
 
@@ -107,8 +112,12 @@ def write(
     Raises
     ------
     OptionError
-        ``resume=True`` with ``compute=False``.
+        ``resume=True`` with ``compute=False``, or the latter is no bool.
     """
+    if not isinstance(compute, bool):
+        raise OptionError(
+            f"compute={compute!r}: choose one of True, False (a lazy write)"
+        )
     token = uuid.uuid4().hex[:12]
     if options.resume and not compute:
         raise OptionError(
@@ -149,7 +158,8 @@ def write(
         if journal:
             forget(sink, journal)
     except BaseException as error:
-        error.add_note(f"lazycog wrote nothing: {sink.path} is as it was")
+        if not isinstance(error, MissingExtraError):  # says it all
+            error.add_note(f"lazycog wrote nothing: {sink.path} is as it was")
         if journal and not isinstance(error, SourceChangedError):
             error.add_note("finished rows are kept: run it again with resume=True")
         else:
@@ -168,6 +178,11 @@ def open_sink(
     """Resolve the destination, and refuse options that it does not have."""
     if isinstance(destination, PartSink):
         return given_sink(destination, options)
+    if not isinstance(destination, str | os.PathLike):
+        raise OptionError(
+            f"dst={destination!r}: give a path, a URL or a sink, not "
+            f"{type(destination).__name__}"
+        )
     text = os.fspath(destination)
     if is_url(text):
         return store_sink(text, token, options, is_lazy=is_lazy)

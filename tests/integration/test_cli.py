@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 from dataclasses import fields
 
 import click
@@ -168,6 +175,140 @@ def test_validate_fails_with_1_on_another_file(tmp_path):
 
     assert outcome.exit_code == 1
     assert not json.loads(outcome.stdout)["ok"]
+
+
+def strict(text):
+    """Parse JSON as its standard has it: without NaN and infinities."""
+
+    def refuse(word):
+        raise AssertionError(f"{word} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+KEYS = {
+    "convert": "path size bigtiff raw_bytes duration tiles levels statistics "
+    "peak_bytes_per_thread",
+    "plan": "width height count dtype nodata nodata_is_nan compress predictor mask "
+    "interleave overview_resampling tile_size levels stages chunks tasks task_bytes "
+    "peak_bytes raw_bytes min_bytes max_bytes bigtiff",
+    "info": "path size bigtiff byte_order ghost band_count interleave levels valid_cog "
+    "geo tags bands",
+    "validate": "ok errors warnings details",
+}
+
+
+@pytest.mark.parametrize("command", KEYS)
+def test_json_has_these_keys_and_null_for_nan(tmp_path, command):
+    pixels = np.full((64, 80), np.nan, "float32")
+    path = tmp_path / "nan.tif"
+    oracles.write(oracles.raster(pixels), path)
+    places = [tmp_path / "copy.tif"] if command == "convert" else []
+
+    outcome = call(command, path, *places, "--json")
+
+    values = strict(outcome.stdout)
+    assert list(values) == KEYS[command].split()
+    if command == "plan":
+        assert (values["nodata"], values["nodata_is_nan"]) == (None, True)
+    if command == "info":
+        band = values["bands"][0]
+        assert (band["nodata"], band["nodata_is_nan"]) == (None, True)
+
+
+def test_info_gives_statistics_and_nodata_as_numbers(tmp_path):
+    path = tmp_path / "a.tif"
+    oracles.write(oracles.raster(PIXELS.astype("int16"), nodata=-3), path)
+
+    band = strict(call("info", path, "--json").stdout)["bands"][0]
+
+    with rasterio.open(path) as dataset:
+        tags = dataset.tags(1)
+    assert band["nodata"] == -3
+    assert band["statistics"] == {
+        name: float(tags[f"STATISTICS_{name.upper()}"])
+        for name in ("minimum", "maximum", "mean", "stddev", "valid_percent")
+    }
+
+
+@pytest.mark.parametrize("command", sorted(_cli.cli.commands))
+def test_help_of_every_command_ends_with_calls_that_exist(command):
+    text = call(command, "--help").stdout
+    examples = text.partition("Examples:")[2].split("lazycog ")[1:]
+
+    assert examples
+    for each in examples:
+        name, *arguments = each.partition("&&")[0].split()
+        assert name == command
+        context = _cli.cli.commands[name].make_context(name, arguments)
+        assert context.params
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["v"], {"validate", "view"}),
+        (["convert", "a.tif", "b.tif", "--overview-res"], {"--overview-resampling"}),
+        (["convert", "--compress", "lerc"], {"lerc", "lerc_deflate", "lerc_zstd"}),
+        (["convert", "--compress", "D"], {"deflate"}),
+        (["convert", "--nodata", "a"], {"auto"}),
+        (["quicklook", "--stretch", "p"], {"percentile"}),
+        (["info", "sc"], {"sc"}),  # the shell completes the names of files
+    ],
+)
+def test_shell_completes_commands_flags_and_values(words, expected):
+    environment = {
+        "_LAZYCOG_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(["lazycog", *words]),
+        "COMP_CWORD": str(len(words)),
+    }
+
+    outcome = CliRunner().invoke(_cli.cli, prog_name="lazycog", env=environment)
+
+    found = {line.partition(",")[2] for line in outcome.stdout.splitlines()}
+    assert found == expected
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script_is_printed_for_each_shell(shell, monkeypatch):
+    if shell == "bash":  # click asks the shell for its version
+        monkeypatch.setattr(
+            "click.shell_completion.BashComplete._check_version", lambda *_: None
+        )
+
+    outcome = CliRunner().invoke(
+        _cli.cli, prog_name="lazycog", env={"_LAZYCOG_COMPLETE": f"{shell}_source"}
+    )
+
+    assert f"{shell}_complete" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [({"TERM": "xterm-256color"}, True), ({"NO_COLOR": "1"}, False)],
+)
+def test_colours_are_for_terminals_that_want_them(source, environment, coloured):
+    def colours(text):
+        return re.findall(r"\x1b\[[0-9;]*3[0-9](?:;[0-9;]*)?m", text)
+
+    kept = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "FORCE_COLOR"}}
+    command = [sys.executable, "-m", "lazycog._cli", "info", str(source)]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        process = subprocess.Popen(
+            command, stdout=theirs, stderr=theirs, env={**kept, **environment}
+        )
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal ends with the program
+            while block := screen.read(4096):
+                shown += block
+        assert process.wait(30) == 0
+
+    assert "EPSG:32613" in shown.decode()
+    assert bool(colours(shown.decode())) == coloured
+    assert "\x1b" not in call("info", source).stdout
 
 
 WRONG_CALLS = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import types
 
@@ -188,6 +189,26 @@ def test_terminal_bar_shows_tiles_and_ends_with_a_new_line(monkeypatch):
     assert f"{plan.total_tiles}/{plan.total_tiles} tiles" in screen.getvalue()
     assert "ratio 2.00" in screen.getvalue()
     assert screen.getvalue().endswith(("\n", "\x1b[?25h"))
+
+
+@pytest.mark.parametrize("columns", [120, 80, 60])
+def test_terminal_bar_fits_one_line(monkeypatch, columns):
+    screen = Screen(tty=True)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+
+    with _progress.shown(1000, choice=True) as on_chunk:
+        on_chunk(ChunkDone(0, 400, 200_000_000, 61_000_000))
+
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    last = re.split(r"[\r\n]+", text.rstrip())[-1]
+    assert "1000/1000 tiles" in last
+    assert "B/s" in last
+    assert "left" not in last  # it says how long it took
+    assert re.search(r" in \d\S* s\s*$", last)
+    assert "\u2026" not in last  # nothing is cut
+    assert len(last.rstrip()) <= columns
 
 
 def test_log_lines_begin_at_once_and_end_with_a_sum(monkeypatch):

@@ -34,6 +34,9 @@ UNSUPPORTED = frozenset(
     {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.ETXTBSY}
 )
 """What the kernel answers where a file system lacks an operation."""
+NO_PLACE = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS}
+)
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NAME_START = 48
 """Characters of the destination's name in that of the temporary folder, which may then
@@ -126,7 +129,9 @@ class LocalSink:
             )
         if not os.access(folder, os.W_OK | os.X_OK):
             raise SinkError(
-                errno.EACCES, "the destination's folder is not writable", str(folder)
+                errno.EACCES,
+                "the destination's folder is not writable; choose another one",
+                str(folder),
             )
         sink = cls(str(path), token, overwrite)
         sink.check_absent()
@@ -360,6 +365,11 @@ def _refused(action: str, path: str) -> Iterator[None]:
             remedy = (
                 "the temporary folder is gone: the write was aborted, or a worker does "
                 "not share the destination's file system"
+            )
+        elif action == "prepare" and error.errno in NO_PLACE:
+            remedy = (
+                "the destination is as it was, and no file can be made beside it: "
+                "choose another folder"
             )
         else:
             remedy = "the destination is as it was"

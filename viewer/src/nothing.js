@@ -1,0 +1,2 @@
+// Stands for decoders that only workers have.
+export default undefined;
