@@ -1,4 +1,4 @@
-"""The command line: lazycog convert, plan, info, validate, quicklook and demo.
+"""The command line: convert, plan, advise, info, validate, quicklook, demo, ...
 
 Exit codes: 0 done, 1 the job failed or the file is not valid, 2 the call is wrong,
 130 interrupted.
@@ -15,14 +15,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lazycog import (
+    _advice,
+    _advice_view,
     _api,
     _cluster,
     _demo,
     _flags,
     _info,
     _open,
+    _raster,
     _reader,
     _stale,
+    _trial,
     _validate,
 )
 from lazycog._exits import (
@@ -33,6 +37,7 @@ from lazycog._exits import (
     traceback_option,
     working,
 )
+from lazycog._options import CogOptions
 from lazycog._views import human_bytes
 from lazycog.errors import InputError, OptionError
 
@@ -147,6 +152,74 @@ def plan(**parameters: Any) -> None:  # noqa: ANN401 - one per flag
         click.echo(json.dumps(_plan_values(found), indent=2))
     else:
         click.echo(str(found))
+
+
+@cli.command()
+@click.argument("src")
+@source_options
+@click.option(
+    "--goal",
+    type=click.Choice(_advice.GOALS),
+    default="balance",
+    show_default=True,
+    help="What is recommended: see below.",
+)
+@click.option(
+    "--codec",
+    "codecs",
+    multiple=True,
+    help="Try this one alone, as zstd or zstd:5; repeatable.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    help="Number of samples, of two tiles each; default: 12 MiB of pixels.",
+)
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads at most; default: all cores."
+)
+@click.option("--plot", type=click.Path(), help="Draw the figures: PNG, SVG or PDF.")
+@_flags.some_options(
+    *("max_z_error", "predictor", "blocksize", "interleave", "overview_resampling"),
+    "nodata",
+)
+@json_option
+@traceback_option
+def advise(**parameters: Any) -> None:  # noqa: ANN401 - one per flag
+    """Try codecs on samples of SRC, and recommend one.
+
+    SRC is as for convert; tiles spread over it are read, encoded as convert does, and
+    decoded. Of the lossless codecs that every reader has, and those within
+    --max-z-error, size takes the one with the smallest file, balance the smallest of
+    those that encode at least as fast as deflate 6, and speed the fastest of those
+    whose file is at most 1.25 times the smallest.
+    """
+    if parameters["plot"]:
+        _advice_view.check_plot(parameters["plot"])
+    options = _flags.given(parameters)
+    bound = options.pop("max_z_error", None)
+    tried = _advice.candidates(parameters["codecs"], bound or 0.0)
+    chosen = CogOptions.from_mapping(options)
+    raster = _raster.as_raster(_source(parameters), chosen)
+    with working():
+        found = _trial.advise(
+            raster,
+            chosen,
+            tried,
+            parameters["goal"],
+            samples=parameters["samples"],
+            threads=parameters["threads"] or _cluster.cpu_count(),
+        )
+        if parameters["plot"]:
+            _advice_view.plot(found, parameters["plot"])
+    if parameters["as_json"]:
+        click.echo(json.dumps(_advice_view.values(found), indent=2))
+        return
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    console.print(_advice_view.table(found))
+    click.echo(_advice_view.verdict(found))
 
 
 @cli.command()
