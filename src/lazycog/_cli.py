@@ -173,7 +173,7 @@ def plan(**parameters: Any) -> None:  # noqa: ANN401 - one per flag
 @click.option(
     "--samples",
     type=click.IntRange(min=1),
-    help="Number of samples, of two tiles each; default: 12 MiB of pixels.",
+    help="Number of samples, of four tiles each; default: 16 MiB, 4 at least.",
 )
 @click.option(
     "--threads", type=click.IntRange(min=1), help="Threads at most; default: all cores."
@@ -215,7 +215,7 @@ def advise(**parameters: Any) -> None:  # noqa: ANN401 - one per flag
     if parameters["as_json"]:
         click.echo(json.dumps(_advice_view.values(found), indent=2))
         return
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415 - for this alone
 
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     console.print(_advice_view.table(found))

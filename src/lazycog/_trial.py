@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from lazycog._plan import CogPlan
     from lazycog._write import Raster
 
-SAMPLE_BYTES = 12 * 2**20
+SAMPLE_BYTES = 16 * 2**20
 """Raw pixels that are sampled, unless a number of samples is given."""
 SAMPLE_COUNTS = (4, 64)
 """Fewest and most samples, then."""
-TILES_ACROSS = 2
-"""A sample is two tiles beside each other, and the half tile of their overview."""
+TILES = 2
+"""A sample has so many tiles on a side: they make one whole tile of the overview."""
 WARM_SIDE = 64
 """Side of the first pixels, which let kernels compile and libraries load."""
 
@@ -104,7 +104,7 @@ def advise(
     goal : "size", "balance" or "speed"
         What matters.
     samples : int, optional
-        Number of samples; by default as many as make 12 MiB.
+        Number of samples; by default as many as make 16 MiB, 4 at least.
     threads : int
         Samples at a time. Rates are those of one core, whatever it is.
 
@@ -154,25 +154,24 @@ def sample_blocks(plan: CogPlan, samples: int | None) -> Iterator[Block]:
         Whole tiles, row by row; of bands that are stored one by one, another group
         in each block.
     """
-    side = plan.levels[0].tile_size
+    side = TILES * plan.levels[0].tile_size
     stage = plan.stages[0]
-    raw = plan.itemsize * stage.band_group * side**2 * TILES_ACROSS
     if samples is None:
         fewest, most = SAMPLE_COUNTS
+        raw = plan.itemsize * stage.band_group * side**2
         samples = min(most, max(fewest, SAMPLE_BYTES // raw))
-    rows = ceil_div(plan.height, side)
-    cols = ceil_div(plan.width, TILES_ACROSS * side)
+    rows, cols = (ceil_div(each, side) for each in (plan.height, plan.width))
     down = min(rows, max(1, round(math.sqrt(samples * rows / cols))))
     across = min(cols, max(1, ceil_div(samples, down)))
     for number, (row, col) in enumerate(np.ndindex(down, across)):
         top = (2 * row + 1) * rows // (2 * down) * side
-        left = (2 * col + 1) * cols // (2 * across) * TILES_ACROSS * side
+        left = (2 * col + 1) * cols // (2 * across) * side
         group = number % stage.groups
         yield Block(
             group,
             stage.bands(group),
             _even(Span(top, min(top + side, plan.height))),
-            _even(Span(left, min(left + TILES_ACROSS * side, plan.width))),
+            _even(Span(left, min(left + side, plan.width))),
         )
 
 

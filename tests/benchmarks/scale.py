@@ -93,14 +93,14 @@ def graph(height: int, width: int) -> tuple[float, str]:
 def header(height: int, width: int) -> tuple[float, str]:
     """Time the positions of all tiles, and the header with all of them."""
     import lazycog
-    from lazycog import _layout
+    from lazycog import _assemble
 
     found = lazycog.plan(raster(height, width), statistics=False)
     start = time.perf_counter()
     rows = list(_rows(found))
     placed = time.perf_counter() - start
     start = time.perf_counter()
-    layout = _layout.assemble(found, rows)
+    layout = _assemble.assemble(found, rows)
     assembled = time.perf_counter() - start
     return placed + assembled, (
         f"{found.total_tiles:,} tiles: positions {placed:.1f} s, header "
