@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+collect_ignore = ["benchmarks"]  # run by hand: `python tests/benchmarks`
 # read when gcsfs is imported: an emulator has no gRPC that tells the kind of a bucket
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 

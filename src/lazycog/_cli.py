@@ -1,4 +1,4 @@
-"""The command line: lazycog convert, plan, info, validate, view, quicklook and demo.
+"""The command line: convert, plan, advise, info, validate, view, quicklook, ...
 
 Exit codes: 0 done, 1 the job failed or the file is not valid, 2 the call is wrong,
 130 interrupted.
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lazycog import (
+    _advice,
+    _advice_view,
     _api,
     _cluster,
     _demo,
@@ -23,8 +25,10 @@ from lazycog import (
     _info,
     _open,
     _plain,
+    _raster,
     _reader,
     _stale,
+    _trial,
     _validate,
     _view,
 )
@@ -37,6 +41,7 @@ from lazycog._exits import (
     traceback_option,
     working,
 )
+from lazycog._options import CogOptions
 from lazycog._views import human_bytes
 from lazycog.errors import InputError, OptionError
 
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import xarray as xr
+    from rich.table import Table
 
     from lazycog._demo import DemoFiles, DemoOutcome
     from lazycog._plan import CogPlan
@@ -153,6 +159,80 @@ def plan(**parameters: Any) -> None:  # noqa: ANN401 - one per flag
         click.echo(str(found))
 
 
+def _print(*tables: Table) -> None:
+    """Print tables as wide as the terminal."""
+    from rich.console import Console  # noqa: PLC0415 - for tables alone
+
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    for table in tables:
+        console.print(table)
+
+
+@cli.command(epilog=epilog("advise"))
+@click.argument("src", type=click.Path())
+@source_options
+@click.option(
+    "--goal",
+    type=click.Choice(_advice.GOALS),
+    default="balance",
+    show_default=True,
+    help="What is recommended: see below.",
+)
+@click.option(
+    "--codec",
+    "codecs",
+    multiple=True,
+    help="Try this one alone, as zstd or zstd:5; repeatable.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    help="Number of samples, of four tiles each; default: 16 MiB, 4 at least.",
+)
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads at most; default: all cores."
+)
+@click.option("--plot", type=click.Path(), help="Draw the figures: PNG, SVG or PDF.")
+@_flags.some_options(
+    *("max_z_error", "predictor", "blocksize", "interleave", "overview_resampling"),
+    "nodata",
+)
+@json_option
+@traceback_option
+def advise(**parameters: Any) -> None:  # noqa: ANN401 - one per flag
+    """Try codecs on samples of SRC, and recommend one.
+
+    SRC is as for convert; tiles spread over it are read, encoded as convert does, and
+    decoded. Of the lossless codecs that every reader has, and those within
+    --max-z-error, size takes the one with the smallest file, balance the smallest of
+    those that encode at least as fast as deflate 6, and speed the fastest of those
+    whose file is at most 1.25 times the smallest.
+    """
+    if parameters["plot"]:
+        _advice_view.check_plot(parameters["plot"])
+    options = _flags.given(parameters)
+    bound = options.pop("max_z_error", None)
+    tried = _advice.candidates(parameters["codecs"], bound or 0.0)
+    chosen = CogOptions.from_mapping(options)
+    raster = _raster.as_raster(_source(parameters), chosen)
+    with working():
+        found = _trial.advise(
+            raster,
+            chosen,
+            tried,
+            parameters["goal"],
+            samples=parameters["samples"],
+            threads=parameters["threads"] or _cluster.cpu_count(),
+        )
+        if parameters["plot"]:
+            _advice_view.plot(found, parameters["plot"])
+    if parameters["as_json"]:
+        click.echo(_plain.to_json(_advice_view.values(found)))
+        return
+    _print(_advice_view.table(found))
+    click.echo(_advice_view.verdict(found))
+
+
 @cli.command(epilog=epilog("info"))
 @click.argument("file", type=click.Path())
 @json_option
@@ -163,11 +243,7 @@ def info(file: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(_plain.to_json(about))
         return
-    from rich.console import Console  # noqa: PLC0415 - for this alone
-
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    for table in _info.tables(about):
-        console.print(table)
+    _print(*_info.tables(about))
 
 
 @cli.command(epilog=epilog("validate"))

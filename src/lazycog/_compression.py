@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+HORIZONTAL = 2
+"""Predictor tag: differences along the row (TIFF 6.0 §14)."""
+FLOATING_POINT = 3
+"""Predictor tag: Adobe TIFF Technical Note 3."""
+
+
 @dataclass(frozen=True)
 class Codec:
     """A tile codec."""

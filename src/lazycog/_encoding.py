@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lazycog._compression import Compression, codec, compression
+from lazycog._compression import FLOATING_POINT, Compression, codec, compression
 from lazycog._georef import nodata_fits
 from lazycog.errors import InputError, OptionError
 
@@ -22,8 +22,6 @@ MASK_BITS = 8
 """Pixels of a mask per byte."""
 PICKING = ("nearest", "mode")
 """Kernels that give a pixel of the source, and mix none."""
-FLOATING_POINT = 3
-"""Predictor tag: Adobe TIFF Technical Note 3."""
 
 DTYPES = frozenset(
     {

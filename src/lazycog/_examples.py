@@ -19,6 +19,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "lazycog plan scene.zarr",
         "lazycog plan scene.tif --compress deflate --blocksize 256 --json",
     ),
+    "advise": (
+        "lazycog advise scene.zarr",
+        "lazycog advise dem.tif --max-z-error 0.1 --goal size --plot codecs.png",
+    ),
     "info": ("lazycog info scene.tif", "lazycog info scene.tif --json"),
     "validate": (
         "lazycog validate scene.tif && echo fine",

@@ -219,6 +219,30 @@ def cog_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def some_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command flags for some fields of CogOptions.
+
+    Parameters
+    ----------
+    *names : str
+        Fields.
+
+    Returns
+    -------
+    callable
+        A decorator as :func:`cog_options`.
+    """
+    hints = typing.get_type_hints(CogOptions)
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for each in reversed(fields(CogOptions)):
+            if each.name in names:
+                command = _flag(each, hints[each.name])(command)
+        return command
+
+    return decorate
+
+
 def given(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Pick the options that were given out of a command's parameters.
 

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
+from lazycog._compression import FLOATING_POINT, HORIZONTAL
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HORIZONTAL = 2
-"""Predictor tag: differences along the row (TIFF 6.0 §14)."""
-FLOATING_POINT = 3
-"""Predictor tag: Adobe TIFF Technical Note 3."""
 UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 """Differences wrap around, so that they are taken on unsigned integers."""
 

@@ -1,11 +1,14 @@
-"""Encode tiles: imagecodecs does the work, without holding the GIL."""
+"""Encode tiles, and decode them: imagecodecs does the work, without the GIL."""
 
 from __future__ import annotations
 
 import importlib
+import math
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+
+from lazycog._compression import FLOATING_POINT, HORIZONTAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -161,3 +164,57 @@ _IMAGE_ENCODERS: Mapping[str, Callable[[NDArray[Any], Compression], bytes]] = {
     "lerc_zstd": _lerc,
     "jxl": _jxl,
 }
+
+
+# --- back again, to measure -----------------------------------------------------------
+
+
+def decode(
+    payload: memoryview, shape: tuple[int, int, int], dtype: str, chosen: Compression
+) -> NDArray[Any]:
+    """Decode one tile, predictor undone.
+
+    Parameters
+    ----------
+    payload : memoryview
+        What :func:`encode` wrote.
+    shape : (row, col, band)
+        Of the tile.
+    dtype : str
+        Of its pixels.
+    chosen : Compression
+        Codec and settings.
+
+    Returns
+    -------
+    ndarray, shape (row, col, band)
+        Pixels.
+    """
+    stored = np.dtype(dtype)
+    name = chosen.codec.name
+    if chosen.codec.takes_pixels:
+        return _decode_image(payload, chosen, grey=shape[2] == 1).reshape(shape)
+    if chosen.codec.is_plain:
+        return np.frombuffer(payload, stored).reshape(shape)
+    raw = bytearray(math.prod(shape) * stored.itemsize)
+    _imagecodecs(f"{name}_decode")(payload, out=raw)
+    if chosen.predictor == HORIZONTAL:
+        steps = np.frombuffer(raw, f"u{stored.itemsize}").reshape(shape)
+        return np.asarray(_imagecodecs("delta_decode")(steps, axis=-2)).view(stored)
+    pixels = np.frombuffer(raw, stored).reshape(shape)
+    if chosen.predictor == FLOATING_POINT:
+        return np.asarray(_imagecodecs("floatpred_decode")(pixels, axis=-2))
+    return pixels
+
+
+def _decode_image(
+    payload: memoryview, chosen: Compression, *, grey: bool
+) -> NDArray[Any]:
+    name = chosen.codec.name.partition("_")[0]  # LERC tells what it is squeezed by
+    if name == "jpeg":
+        colour = {} if grey else {"colorspace": "ycbcr", "outcolorspace": "rgb"}
+        decoder = _imagecodecs("jpeg8_decode")
+        return np.asarray(decoder(bytes(payload), tables=jpeg_tables(chosen), **colour))
+    if name == "jxl":
+        return np.asarray(_imagecodecs("jpegxl_decode")(payload, numthreads=1))
+    return np.asarray(_imagecodecs(f"{name}_decode")(payload))
