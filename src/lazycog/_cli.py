@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import xarray as xr
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from lazycog._demo import DemoFiles, DemoOutcome
     from lazycog._plan import CogPlan
@@ -159,7 +159,7 @@ def plan(**parameters: Any) -> None:  # noqa: ANN401 - one per flag
         click.echo(str(found))
 
 
-def _print(*tables: Table) -> None:
+def _print(*tables: RenderableType) -> None:
     """Print tables as wide as the terminal."""
     from rich.console import Console  # noqa: PLC0415 - for tables alone
 
