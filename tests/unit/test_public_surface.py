@@ -53,7 +53,6 @@ TOP_LEVEL = {
     "pyproject.toml",
     "src",
     "tests",
-    "viewer",
 }
 LEFT_BEHIND = {"build", "dist", "lazycog-demo"}
 """What building and the README's commands may leave in a clone."""

@@ -5,7 +5,7 @@ import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const assets = join(here, '../src/lazycog/_assets');
+const assets = join(here, '../lazycog/_assets');
 const own = (name) => join(here, 'src', name);
 
 // geotiff.js starts its workers from a blob and decodes zstd with WebAssembly from a data
