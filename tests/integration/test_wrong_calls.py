@@ -243,7 +243,7 @@ PYTHON = {
         lambda: write(dst="memory://a/b.tif", resume=True),
         OptionError,
         "memory://a",
-        "write to a path or s3://",
+        "write to a path",
     ),
     "destination": (lambda: write(dst=5), OptionError, "dst=5", "give a path, a URL"),
     "exists": (
