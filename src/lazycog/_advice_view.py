@@ -135,7 +135,8 @@ def check_plot(path: str | os.PathLike[str]) -> None:
         import matplotlib as mpl  # noqa: F401, PLC0415 - an extra
     except ImportError as error:
         raise MissingExtraError(
-            f"a plot needs matplotlib ({error}); install lazycog[plot], or drop --plot"
+            f"a plot needs matplotlib ({error}): pip install 'lazycog[plot]', or "
+            "drop --plot"
         ) from error
     if not str(path).lower().endswith(PLOT_SUFFIXES):
         raise OptionError(

@@ -100,7 +100,7 @@ def computing(resources: Resources, *, quiet: bool = True) -> Iterator[None]:
         import distributed  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise MissingExtraError(
-            f"a cluster needs distributed ({error}); install lazycog[distributed]"
+            f"a cluster needs distributed ({error}): pip install 'lazycog[distributed]'"
         ) from error
     level = logging.CRITICAL if quiet else logging.WARNING
     for name in ("distributed", "asyncio"):  # asyncio tells of what Ctrl-C cut off

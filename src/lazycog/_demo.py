@@ -229,7 +229,7 @@ def make_scene(path: Path, size: int) -> None:
         import zarr  # noqa: F401, PLC0415 - an extra
     except ImportError as error:
         raise MissingExtraError(
-            "the demo makes a Zarr store; install lazycog[zarr]"
+            "the demo makes a Zarr store: pip install 'lazycog[zarr]'"
         ) from error
     if path.exists():
         shutil.rmtree(path)

@@ -8,6 +8,7 @@ and the text of GDAL_METADATA and GDAL_NODATA is GDAL's to the byte.
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -221,6 +222,10 @@ def _with_tables(entries: tuple[Entry, ...], chosen: Compression) -> tuple[Entry
     return (*kept, own)
 
 
+_QUIET = threading.Lock()
+"""Python's filter of warnings is one for all threads: they would restore each other's."""
+
+
 def _tiny_cog(
     description: Description, kernel: str | None, creation: Mapping[str, str]
 ) -> bytes:
@@ -228,7 +233,7 @@ def _tiny_cog(
     overviews: dict[str, Any] = {"OVERVIEWS": "NONE"}
     if kernel:
         overviews = {"OVERVIEW_COUNT": 1, "OVERVIEW_RESAMPLING": kernel.upper()}
-    with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED="NO"):
+    with _QUIET, warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED="NO"):
         # a raster without georeferencing is legal here
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with MemoryFile() as source, MemoryFile(ext=".tif") as target:

@@ -174,8 +174,8 @@ def _open_dataset(
             dataset = xr.open_dataset(path, chunks=chunks, **options)
     except ImportError as error:
         raise MissingExtraError(
-            f"{path}: {error}; install lazycog[zarr] for Zarr, netCDF4 or h5netcdf for "
-            "NetCDF"
+            f"{path}: {error}; pip install 'lazycog[zarr]' for Zarr, netCDF4 or "
+            "h5netcdf for NetCDF"
         ) from error
     except (OSError, ValueError, KeyError) as error:
         if group and isinstance(error, OSError | KeyError):

@@ -170,8 +170,8 @@ def _look_up(name: str) -> Scheme:
         import morecantile  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise MissingExtraError(
-            f"tiling_scheme={name!r} is known to morecantile ({error}); install "
-            "lazycog[web], or use 'GoogleMapsCompatible'"
+            f"tiling_scheme={name!r} is known to morecantile ({error}): pip install "
+            "'lazycog[web]', or use 'GoogleMapsCompatible'"
         ) from error
     known = {each.lower(): each for each in morecantile.tms.list()}
     if name.lower() not in known:

@@ -110,7 +110,7 @@ def project(raster: Raster, options: CogOptions) -> Raster:
         import odc.geo.warp  # noqa: F401, PLC0415 - an extra
     except ImportError as error:
         raise MissingExtraError(
-            f"tiling_scheme= needs odc-geo ({error}); install lazycog[web]"
+            f"tiling_scheme= needs odc-geo ({error}): pip install 'lazycog[web]'"
         ) from error
     source = _source_grid(raster)
     placement = place(source, options)

@@ -248,4 +248,4 @@ def test_plot_without_matplotlib_says_what_to_install(source, monkeypatch):
     outcome = call(source, "--plot", "codecs.png")
 
     assert outcome.exit_code == _exits.EXIT_WRONG_CALL
-    assert "install lazycog[plot]" in outcome.stderr
+    assert "install 'lazycog[plot]'" in outcome.stderr
