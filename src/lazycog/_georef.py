@@ -223,7 +223,7 @@ def _with_tables(entries: tuple[Entry, ...], chosen: Compression) -> tuple[Entry
 
 
 _QUIET = threading.Lock()
-"""Python's filter of warnings is one for all threads: they would restore each other's."""
+"""Python has one filter of warnings for all threads; each would restore another's."""
 
 
 def _tiny_cog(
