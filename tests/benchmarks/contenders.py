@@ -170,6 +170,8 @@ def _odc_geo(job: Job) -> None:
     raster = odc.geo.xr.assign_crs(open_scene(job.zarr), CRS)
     if raster.sizes["band"] == 1:
         raster = raster.isel(band=0)
+    else:  # else each band gets tiles of its own, which are more and larger together
+        raster = raster.transpose("y", "x", "band")
     save_cog_with_dask(raster, job.dst, **options).compute()
 
 
@@ -253,13 +255,16 @@ CONTENDERS = {
             "from Zarr; holds the whole raster in memory, GDAL's copy of it, too",
         ),
         Contender(
-            "odc-geo", odc_geo_threads, ("odc.geo", "zarr"), "threads, from Zarr"
+            "odc-geo",
+            odc_geo_threads,
+            ("odc.geo", "zarr"),
+            "threads, from Zarr; bands last, so that a tile holds all of them",
         ),
         Contender(
             "odc-geo cluster",
             odc_geo_cluster,
             ("odc.geo", "zarr", "distributed"),
-            "LocalCluster of one process per thread, from Zarr",
+            "LocalCluster of one process per thread, from Zarr; bands last",
         ),
         Contender(
             "xarray-spatial",

@@ -85,56 +85,64 @@ def graph(height: int, width: int) -> tuple[float, str]:
     source = array.data.npartitions
     return seconds, (
         f"{len(tasks):,} tasks, {source:,} of the source: "
-        f"{(len(tasks) - source) / chunks:.2f} per chunk; peak {peak / 1024:.0f} MiB; "
-        f"pickled {weight / chunks:.0f} bytes per chunk in {pickled:.1f} s"
+        f"{(len(tasks) - source) / chunks:.2f} per chunk; peak of the process "
+        f"{peak / 1024:.0f} MiB before it is pickled; "
+        f"{weight / chunks:.0f} bytes pickled per chunk in {pickled:.1f} s"
     )
 
 
 def header(height: int, width: int) -> tuple[float, str]:
     """Time the positions of all tiles, and the header with all of them."""
     import lazycog
-    from lazycog import _assemble
+    from lazycog import _assemble, _layout
 
     found = lazycog.plan(raster(height, width), statistics=False)
+    placements = []
+    summaries = _summaries(found)
     start = time.perf_counter()
-    rows = list(_rows(found))
-    placed = time.perf_counter() - start
+    for stage_rows in summaries:
+        ends: Any = {}
+        for row in stage_rows:
+            placements.append(_layout.place_row(ends, [row], 0))
+            ends = placements[-1].ends
+    made = time.perf_counter() - start
     start = time.perf_counter()
-    layout = _assemble.assemble(found, rows)
+    layout = _assemble.assemble(found, placements)
     assembled = time.perf_counter() - start
-    return placed + assembled, (
-        f"{found.total_tiles:,} tiles: positions {placed:.1f} s, header "
+    return made + assembled, (
+        f"{found.total_tiles:,} tiles: positions {made:.1f} s, header "
         f"{assembled:.1f} s and {len(layout.header) / 1e6:.0f} MB, of a file of "
         f"{layout.size / 1e9:.0f} GB"
     )
 
 
-def _rows(found: CogPlan) -> Iterator[Any]:
-    """Place every row of chunks, as the tasks of a write do."""
+def _summaries(found: CogPlan) -> list[list[Any]]:
+    """Make up the sizes of all tiles, as rows of chunks would give them."""
     import numpy as np
 
     from lazycog import _layout
 
     random = np.random.default_rng(0)
+    stages = []
     for stage in found.stages:
-        ends: Any = {}
+        cols = [stage.axis_chunk(1, each) for each in range(stage.chunk_cols)]
+        starts = {
+            level.index: tuple(each.own[step].start // level.tile_size for each in cols)
+            for step, level in enumerate(stage.levels)
+        }
+        rows = []
         for row in range(stage.chunk_rows):
-            rows = stage.axis_chunk(0, row)
-            sizes, starts = {}, {}
+            own = stage.axis_chunk(0, row).own
+            sizes = {}
             for step, level in enumerate(stage.levels):
-                high = -(-len(rows.own[step]) // level.tile_size)
+                high = -(-len(own[step]) // level.tile_size)
                 shape = (1, high, level.tile_cols, 1)
                 sizes[level.index] = random.integers(
                     TILE_BYTES // 2, TILE_BYTES, shape, dtype=np.uint32
                 )
-                cols = [stage.axis_chunk(1, each) for each in range(stage.chunk_cols)]
-                starts[level.index] = tuple(
-                    each.own[step].start // level.tile_size for each in cols
-                )
-            part = _layout.RowSummary(sizes, starts, None, (), None)
-            placement = _layout.place_row(ends, [part], 0)
-            ends = placement.ends
-            yield placement
+            rows.append(_layout.RowSummary(sizes, starts, None, (), None))
+        stages.append(rows)
+    return stages
 
 
 def run(height: int, width: int, timeout: float) -> Iterator[Step]:
