@@ -20,6 +20,15 @@ import lazycog
 if TYPE_CHECKING:
     from pathlib import Path
 
+PEAK = """
+def peak_bytes():
+    import re
+    from pathlib import Path
+
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1])
+"""
+"""For a program that measures its peak; ru_maxrss begins with its parent's."""
 DESCRIBED = (
     "tags",
     "band_tags",

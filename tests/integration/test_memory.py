@@ -8,8 +8,10 @@ import sys
 
 import pytest
 
+from oracles import PEAK
+
 SCRIPT = """
-import json, resource, sys
+import json, sys
 import dask, dask.array as da, numpy as np, xarray as xr
 import lazycog
 
@@ -31,8 +33,7 @@ with dask.config.set(scheduler="threads", num_workers=2):
     options = {"level": 1, **json.loads(sys.argv[4])}
     promised = scene.geo.plan(**options).peak_bytes(2)
     scene.geo.to_cog(sys.argv[3], progress=False, **options)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(peak, promised)
+print(peak_bytes(), promised)
 """
 
 
@@ -40,7 +41,7 @@ def _peak(path, rows, cols, **options):
     """Give the measured and the promised peak of a write in a process of its own."""
     text = json.dumps(options)
     run = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *map(str, (rows, cols, path)), text],
+        [sys.executable, "-c", PEAK + SCRIPT, *map(str, (rows, cols, path)), text],
         capture_output=True,
         text=True,
         check=True,
