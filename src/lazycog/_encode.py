@@ -15,7 +15,7 @@ import numpy as np
 
 from lazycog import codecs, resample
 from lazycog._grid import is_stalled
-from lazycog._park import EncodedBytes, return_free_memory
+from lazycog._park import EncodedBytes, WaitingPixels, return_free_memory
 from lazycog._plan import LEADER_BYTES, TRAILER_BYTES, mask_bound
 from lazycog._quantise import quantise
 from lazycog._statistics import tile_partials
@@ -61,14 +61,14 @@ class Summary:
     """CRC-32 of all runs, to notice a source that changes between runs."""
     partials: NDArray[np.float64] | None
     """Statistics per band and tile of level 0, None without statistics."""
-    pixels: NDArray[np.generic] | None
+    pixels: WaitingPixels | None
     """The chunk's piece of the level above the stage, None in the last stage."""
 
     def __sizeof__(self) -> int:
         """Bytes in memory, which is what Dask's memory management asks for."""
-        return 512 + sum(
-            0 if each is None else each.nbytes for each in (self.pixels, self.partials)
-        )
+        partials = 0 if self.partials is None else self.partials.nbytes
+        pixels = 0 if self.pixels is None else sys.getsizeof(self.pixels)
+        return 512 + partials + pixels
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def encode_chunk(
         hashes or None,
         _checksum(data),
         partials,
-        pixels if stage.handed_up else None,
+        WaitingPixels.keep(pixels, park_folder) if stage.handed_up else None,
     )
     kept = EncodedBytes.keep(data, park_folder)
     return_free_memory()

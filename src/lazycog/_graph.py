@@ -239,6 +239,10 @@ class GraphBuilder:
         """Give what a chunk waits for."""
         waits = self.turns.waits_for(stage, group, row, col)
         keys = [self.turn_key(*each) for each in waits]
+        before = col - 2 * self.turns.lookahead
+        if before >= 0:
+            # from left to right, or a wide row of source chunks would be in memory
+            keys.append(self.key(f"summary{stage.index}", group, row, before))
         return [TaskRef(key) for key in keys or [self.key("begin")]]
 
     def _add_row(

@@ -20,6 +20,7 @@ import numpy as np
 from lazycog._encode import Summary
 from lazycog._gather import Carry, Sent
 from lazycog._layout import RowPlacement
+from lazycog._park import WaitingPixels
 from lazycog.errors import CogWarning
 from lazycog.sinks._protocol import Receipt
 
@@ -147,7 +148,9 @@ def save_task(
         placement,
         Sent(placement.checksums, receipts, heads),
         carry or Carry(),
-        tuple(each.pixels for each in summaries),
+        tuple(
+            None if each.pixels is None else each.pixels.read() for each in summaries
+        ),
     )
     state.keep(name, pack(record))
 
@@ -188,7 +191,9 @@ def rest_task(record: Record) -> Carry:
 
 def pixels_task(record: Record, col: int) -> Summary:
     """Give the pixels that a finished chunk handed up."""
-    return Summary({}, None, record.placement.checksums[col], None, record.pixels[col])
+    pixels = record.pixels[col]
+    waiting = None if pixels is None else WaitingPixels.keep(pixels)
+    return Summary({}, None, record.placement.checksums[col], None, waiting)
 
 
 def pack(record: Record) -> bytes:

@@ -6,9 +6,11 @@ import ctypes
 import errno
 import functools
 import os
+import sys
 import threading
 import uuid
 import weakref
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,6 +129,32 @@ class EncodedBytes:
     def __sizeof__(self) -> int:
         """Bytes in memory, which is what Dask's memory management asks for."""
         return 128 + (0 if self.is_parked else self._size)
+
+
+@dataclass(frozen=True)
+class WaitingPixels:
+    """Pixels that wait for their neighbours: in memory within the budget, else on disk."""
+
+    data: EncodedBytes
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+
+    @classmethod
+    def keep(
+        cls, pixels: NDArray[np.generic], folder: str | None = None
+    ) -> WaitingPixels:
+        """Take over pixels; see :meth:`EncodedBytes.keep`."""
+        flat = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8)
+        return cls(EncodedBytes.keep(flat, folder), pixels.dtype, pixels.shape)
+
+    def read(self) -> NDArray[np.generic]:
+        """Give the pixels, read-only."""
+        data = self.data.read(0, len(self.data))
+        return np.ndarray(self.shape, self.dtype, data)
+
+    def __sizeof__(self) -> int:
+        """Bytes in memory, which is what Dask's memory management asks for."""
+        return sys.getsizeof(self.data)
 
 
 def return_free_memory() -> None:

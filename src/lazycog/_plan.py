@@ -215,15 +215,13 @@ class CogPlan:
 
     @property
     def waiting_bytes(self) -> int:
-        """Raw bytes that wait: handed-up pixels, and neighbours at odd sizes."""
+        """Raw bytes of handed-up pixels that wait for the next stage."""
         waiting = 0
         for stage in self.stages[1:]:
             level = stage.levels[0]
             # one row of the next chunks gathers while another one comes in
             rows = min(level.height, 2 * stage.chunk_size)
             waiting += rows * level.width * self.encoding.carried * self.itemsize
-        if self.has_halo:
-            waiting += self.stages[0].chunk_cols * self.chunk_bytes
         return waiting
 
     def sent_behind(self, threads: int) -> int:
@@ -261,14 +259,15 @@ class CogPlan:
         """
         stage = self.stages[0]
         rows = min(stage.chunk_rows, 2) * stage.chunk_cols * stage.groups
-        held = min(HELD_BYTES, int(1.4 * rows * self.chunk_bytes))
+        held = int(1.4 * rows * self.chunk_bytes) + self.waiting_bytes
         if self.parts:
             # nothing is parked on disk; and a part that is sent is a copy
-            chunks = rows + self.sent_behind(threads)
-            held = int(1.4 * chunks * self.chunk_bytes) + self.part_bytes
+            behind = self.sent_behind(threads)
+            held += int(1.4 * behind * self.chunk_bytes) + self.part_bytes
             held += 2 * threads * self.parts.size
-        waiting = self.waiting_bytes + self.regroup_bytes
-        return BASE_BYTES + threads * self.task_bytes + held + waiting
+        else:
+            held = min(HELD_BYTES, held)
+        return BASE_BYTES + threads * self.task_bytes + held + self.regroup_bytes
 
     @property
     def regroup_bytes(self) -> int:

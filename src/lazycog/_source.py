@@ -53,7 +53,7 @@ def sharing(arrays: Sequence[Any]) -> list[int]:
 
     Examples
     --------
-    >>> base = dask.array.ones((4, 8), chunks=(2, 8)).map_blocks(np.negative)
+    >>> base = dask.array.ones((4, 8), chunks=(2, 8)).map_blocks(abs)
     >>> sharing(optimised([base[0], base[1], base[2], base[3]]))
     [0, 0, 1, 1]
     """

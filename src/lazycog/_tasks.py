@@ -36,8 +36,8 @@ def list_task(*results: Any) -> list[Any]:  # noqa: ANN401 - whatever was made
 
 def pixels_of(block: Any) -> NDArray[np.generic]:  # noqa: ANN401 - two kinds of block
     """Give the pixels of a block: a source chunk or a summary with handed-up pixels."""
-    if isinstance(block, Summary):
-        return np.asarray(block.pixels)
+    if isinstance(block, Summary) and block.pixels is not None:
+        return block.pixels.read()
     if isinstance(block, np.ma.MaskedArray):
         raise TypeError(
             "a chunk of the source is a numpy.ma.MaskedArray; fill it first, for "

@@ -86,6 +86,18 @@ def test_few_encoded_chunks_wait_at_once(tmp_path, monkeypatch, size, encoded_ro
     assert alive <= encoded_rows * plan.stages[0].chunk_cols + 2
 
 
+@pytest.mark.parametrize(
+    "size", [(4096, 61035), (15811, 15811), (4096, 65536)], ids=str
+)
+def test_few_source_chunks_wait_at_once(tmp_path, monkeypatch, size):
+    """However wide a row of chunks is: it is read from left to right."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lazycog._graph.worker_threads", lambda: 2)
+    _, _, tasks = _tasks(size)
+
+    assert _most_alive(tasks, "zeros") <= 6
+
+
 def _most_alive(tasks, name):
     """Count results that are held at once when tasks run in Dask's order."""
     users = dict.fromkeys(tasks, 0)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lazycog import _park
-from lazycog._park import EncodedBytes
+from lazycog._park import EncodedBytes, WaitingPixels
 from lazycog.errors import SinkError
 
 DATA = np.arange(1000, dtype=np.uint16).view(np.uint8)
@@ -55,6 +55,20 @@ def test_one_chunk_is_always_held(tmp_path, ledger):
 
     assert not kept.is_parked
     assert ledger.held_bytes == 10_000
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 50), (2, 0, 50)], ids=str)
+def test_pixels_wait_as_bytes_do(tmp_path, ledger, shape):
+    """In memory or on disk, and in another process, they come back as they were."""
+    pixels = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
+    held = WaitingPixels.keep(pixels, str(tmp_path))
+    ledger.take(2400)
+    parked = WaitingPixels.keep(pixels, str(tmp_path))
+
+    for each in (held, parked, pickle.loads(pickle.dumps(parked))):
+        np.testing.assert_array_equal(each.read(), pixels)
+        assert each.read().dtype == pixels.dtype
+    assert (held.data.is_parked, parked.data.is_parked) == (False, pixels.size > 0)
 
 
 def test_without_a_folder_bytes_stay_in_memory(ledger):

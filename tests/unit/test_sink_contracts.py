@@ -189,5 +189,7 @@ def test_a_url_that_cannot_be_written():
         lazycog.to_cog(array, "nowhere://a/b.tif")
     with pytest.raises(SinkError, match="names no file"):
         lazycog.to_cog(array, "memory://")
+    with pytest.raises(OptionError, match="a web server takes no uploads"):
+        lazycog.to_cog(array, "http://127.0.0.1:9/a.tif")
     with pytest.raises(SinkError, match="could not"):
-        lazycog.to_cog(array, "http://127.0.0.1:9/a.tif", progress=False)
+        lazycog.to_cog(array, "ftp://127.0.0.1:9/a.tif", progress=False)
