@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 collect_ignore = ["benchmarks"]  # run by hand: `python tests/benchmarks`
+# how long an example takes tells of the machine, not of the code
+settings.register_profile("lazycog", deadline=None)
+settings.load_profile("lazycog")
 # read when gcsfs is imported: an emulator has no gRPC that tells the kind of a bucket
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 

@@ -133,7 +133,7 @@ class EncodedBytes:
 
 @dataclass(frozen=True)
 class WaitingPixels:
-    """Pixels that wait for their neighbours: in memory within the budget, else on disk."""
+    """Pixels that wait for their neighbours, on disk when the budget is spent."""
 
     data: EncodedBytes
     dtype: np.dtype[np.generic]

@@ -243,7 +243,12 @@ def test_statistics_are_measured_where_the_file_has_none(tmp_path):
 
 
 def test_command_serves_until_ctrl_c(file):
-    command = [sys.executable, "-m", "lazycog._cli", "view", str(file), "--no-browser"]
+    # a shell's background jobs ignore SIGINT, and so do their children
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from lazycog import _cli; _cli.main()"
+    )
+    command = [sys.executable, "-c", code, "view", str(file), "--no-browser"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         port = re.match(r"http://127\.0\.0\.1:(\d+)/ ", process.stdout.readline())[1]
