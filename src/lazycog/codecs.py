@@ -1,4 +1,4 @@
-"""Encode tiles, and decode them: imagecodecs does the work, without the GIL."""
+"""Encode tiles, and decode them: imagecodecs does most of it, without the GIL."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from lazycog import _deflate
 from lazycog._compression import FLOATING_POINT, HORIZONTAL
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def encode(tile: NDArray[Any], out: memoryview, chosen: Compression) -> int:
     if chosen.codec.is_plain:
         out[: len(tile)] = tile.data
         return len(tile)
+    if name == "deflate" and chosen.level is not None:
+        return _deflate.encode(tile, out, chosen.level)
     encoder = _imagecodecs(f"{name}_encode")
     if chosen.level is None:
         return len(encoder(tile, out=out))
