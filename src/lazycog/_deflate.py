@@ -16,21 +16,23 @@ Level 3 gives other bytes with AVX-512, AVX2 and SSE; 2 gives the same with each
 """
 MOST_LEVEL = 9
 """From level 10 on libdeflate looks for the smallest stream; ISA-L never has it."""
-PIECE_BYTES, PIECE_EVERY = 2**14, 2**19
+PIECE_BYTES, PIECE_EVERY, LEAST_PIECES = 2**13, 2**18, 2
 """A sample is a piece of every so many bytes: 3 % of them."""
-LEAST_TILE = 2**17
+LEAST_TILE = 2**18
 """Smaller tiles are not sampled: the sample would be a good part of them."""
+TOLERANCE = 200
+"""One byte more in so many is no loss: as much as two of libdeflate's levels."""
 NOISY = 0.6
 """ISA-L's share of the raw bytes below which longer matches of libdeflate pay."""
 
 
 def encode(tile: NDArray[Any], out: memoryview, level: int) -> int:
-    """Encode one tile as a zlib stream, no larger than libdeflate's in a sample.
+    """Encode one tile as a zlib stream, about as large as libdeflate's or smaller.
 
     Pixels after a predictor are often nearly noise: a search for matches, which is
     what a level buys, finds none, and ISA-L's quick search ends with the same or fewer
-    bytes in a third of the time. Which of the two encodes a tile follows from the
-    bytes of the tile alone.
+    bytes in a third of the time. A sample decides which of the two encodes a tile, so
+    it follows from the bytes of the tile alone.
 
     Parameters
     ----------
@@ -56,16 +58,20 @@ def encode(tile: NDArray[Any], out: memoryview, level: int) -> int:
         sample = _sample(flat)
         quick = len(compress(sample, ISAL_LEVEL))
         is_noisy = quick > NOISY * sample.size
-        if is_noisy and quick <= len(deflate_encode(sample, level=level)):
+        if is_noisy and _is_no_loss(quick, len(deflate_encode(sample, level=level))):
             payload = compress(flat, ISAL_LEVEL)
             out[: len(payload)] = payload
             return len(payload)
     return len(deflate_encode(flat, level=level, out=out))
 
 
+def _is_no_loss(quick: int, thorough: int) -> bool:
+    return quick - thorough <= thorough // TOLERANCE
+
+
 def _sample(flat: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Join pieces from the middle of equal parts of a tile."""
-    count = max(1, flat.size // PIECE_EVERY)
+    count = max(LEAST_PIECES, flat.size // PIECE_EVERY)
     part = flat.size // count
     parts = flat[: count * part].reshape(count, part)
     start = (part - PIECE_BYTES) // 2

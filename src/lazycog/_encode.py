@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-import mmap
 import struct
 import sys
 from dataclasses import dataclass, field
@@ -14,10 +13,11 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from lazycog import codecs, resample
-from lazycog._grid import is_stalled
-from lazycog._park import EncodedBytes, WaitingPixels, return_free_memory
+from lazycog._grid import ceil_div, is_stalled
+from lazycog._park import WaitingPixels, return_free_memory
 from lazycog._plan import LEADER_BYTES, TRAILER_BYTES, mask_bound
 from lazycog._quantise import quantise
+from lazycog._room import Room
 from lazycog._statistics import tile_partials
 from lazycog._tiles import cut_mask_tile, cut_tile
 from lazycog.errors import InputError, TileEncodeError
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lazycog._encoding import Encoding
+    from lazycog._file_range import FileRange
     from lazycog._grid import AxisChunk, Level, Span, Stage
+    from lazycog._park import EncodedBytes
 
 HASH_BYTES = 16
 """Of a tile's BLAKE2: two of a trillion tiles meet by chance once in 10**14 files."""
@@ -88,6 +90,10 @@ class EncodedChunk:
     def run_data(self, run: Run) -> memoryview:
         """Give the bytes of one run."""
         return self.data.read(run.start, run.stop)
+
+    def run_piece(self, run: Run, start: int, stop: int) -> memoryview | FileRange:
+        """Give a part of one run, or say where it waits on disk."""
+        return self.data.piece(run.start + start, run.start + stop)
 
     def __sizeof__(self) -> int:
         """Bytes in memory, which is what Dask's memory management asks for."""
@@ -149,30 +155,49 @@ def encode_chunk(
     rows, cols = task.axes
     pixels = _stored_pixels(task, pixels)
     base = pixels
-    writer = _TileWriter.of(task)
     sizes: dict[int, NDArray[np.uint32]] = {}
     hashes: dict[int, NDArray[np.uint8]] = {}
     partials = None
-    for step, level in enumerate(stage.levels):
-        own = pixels[:, rows.own_slice(step), cols.own_slice(step)]
-        if level.index == 0 and encoding.statistics:
-            partials = _statistics(encoding, own, level.tile_size)
-        sizes[level.index] = writer.encode_level(step, own)
-        if encoding.deduplicate:
-            hashes[level.index] = writer.hashes
-        if step + 1 < len(rows.own):
-            pixels = _reduce(task, pixels, base, step)
-    data = writer.buffer[: writer.position]
-    summary = Summary(
-        sizes,
-        hashes or None,
-        _checksum(data),
-        partials,
-        WaitingPixels.keep(pixels, park_folder) if stage.handed_up else None,
-    )
-    kept = EncodedBytes.keep(data, park_folder)
+    with _room(task, park_folder) as room:
+        writer = _TileWriter(task, room)
+        for step, level in enumerate(stage.levels):
+            own = pixels[:, rows.own_slice(step), cols.own_slice(step)]
+            if level.index == 0 and encoding.statistics:
+                partials = _statistics(encoding, own, level.tile_size)
+            sizes[level.index] = writer.encode_level(step, own)
+            if encoding.deduplicate:
+                hashes[level.index] = writer.hashes
+            if step + 1 < len(rows.own):
+                pixels = _reduce(task, pixels, base, step)
+        summary = Summary(
+            sizes,
+            hashes or None,
+            room.checksum,
+            partials,
+            WaitingPixels.keep(pixels, park_folder) if stage.handed_up else None,
+        )
+        kept = room.finish()
     return_free_memory()
     return EncodedChunk(kept, tuple(writer.runs), summary)
+
+
+def _room(task: ChunkTask, park_folder: str | None) -> Room:
+    """Reserve room for every tile of a chunk, and for its largest run."""
+    rows, cols = task.axes
+    encoding = task.encoding
+    total = largest = 0
+    for step, level in enumerate(task.stage.levels):
+        side = level.tile_size
+        tile_rows = ceil_div(len(rows.own[step]), side)
+        tile_cols = ceil_div(len(cols.own[step]), side)
+        chosen = encoding.compression(level.index)
+        image = chosen.bound(encoding.tile_bytes(side)) + FRAME_BYTES
+        place = task.image_bands // encoding.samples * image
+        if encoding.masked:
+            place += mask_bound(side) + FRAME_BYTES
+        total += tile_rows * tile_cols * place
+        largest = max(largest, tile_cols * place)
+    return Room(total, largest, park_folder)
 
 
 def _stored_pixels(task: ChunkTask, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -299,49 +324,15 @@ def _reduce_bands(
     return reduced
 
 
-def _fresh_memory(size: int) -> NDArray[np.uint8]:
-    """Map zeroed memory of this process alone, in huge pages where Linux has them.
-
-    Python's default is memory shared with children: slower, and in small pages.
-    """
-    own = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)
-    memory = mmap.mmap(-1, max(size, 1), **({"flags": own} if own else {}))
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, dtype=np.uint8)
-
-
 @dataclass
 class _TileWriter:
     """Encodes tile after tile into one buffer, leader and trailer in place."""
 
     task: ChunkTask
-    buffer: NDArray[np.uint8]
-    position: int
-    runs: list[Run]
+    room: Room
+    runs: list[Run] = field(default_factory=list)
     hashes: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
     """Of the tiles of the level that was encoded last."""
-
-    @classmethod
-    def of(cls, task: ChunkTask) -> _TileWriter:
-        """Reserve room for every tile of the chunk.
-
-        The room comes straight from the system: pages that stay unused cost nothing,
-        and the whole goes back when the chunk is placed, whatever the heap looks like.
-        """
-        rows, cols = task.axes
-        encoding = task.encoding
-        bands = task.image_bands
-        room = 0
-        for step, level in enumerate(task.stage.levels):
-            side = level.tile_size
-            places = -(-len(rows.own[step]) // side) * -(-len(cols.own[step]) // side)
-            chosen = encoding.compression(level.index)
-            image = chosen.bound(encoding.tile_bytes(side)) + FRAME_BYTES
-            room += places * (bands // encoding.samples) * image
-            if encoding.masked:
-                room += places * (mask_bound(side) + FRAME_BYTES)
-        return cls(task, _fresh_memory(room), 0, [])
 
     def encode_level(
         self, step: int, pixels: NDArray[np.generic]
@@ -366,7 +357,7 @@ class _TileWriter:
         scratch = np.empty((side, side, encoding.samples), dtype=pixels.dtype)
         first_plane = self.task.bands.start if encoding.planes else 0
         for plane, tile_row in np.ndindex(shape[:2]):
-            start = self.position
+            start = self.room.length
             top = tile_row * side
             strips = [
                 self._strip(level, pixels[each, top : top + side])
@@ -379,12 +370,12 @@ class _TileWriter:
                 size = encode(where, strips[index], scratch)
                 sizes[plane, tile_row, tile_col, index] = size
                 if size and encoding.deduplicate:
-                    stop = self.position - TRAILER_BYTES
-                    payload = self.buffer[stop - size : stop]
+                    payload = self.room.last(size + TRAILER_BYTES)[:size]
                     digest = hashlib.blake2b(payload, digest_size=HASH_BYTES).digest()
                     self.hashes[plane, tile_row, tile_col, index] = bytearray(digest)
+            self.room.end_run()
             self.runs.append(
-                Run(level.index, first_plane + plane, tile_row, start, self.position)
+                Run(level.index, first_plane + plane, tile_row, start, self.room.length)
             )
         return sizes
 
@@ -414,7 +405,7 @@ class _TileWriter:
             strip, 0, left, scratch, chosen.predictor, repeat_edge=not chosen.lossless
         )
         pixels = scratch if chosen.codec.takes_pixels else tile
-        payload = memoryview(self.buffer)[self.position + LEADER_BYTES :]
+        payload = self.room.free[LEADER_BYTES:].data
         try:
             size = codecs.encode(pixels, payload, chosen)
         except Exception as error:  # whatever a codec raises, the tile is named
@@ -439,13 +430,13 @@ class _TileWriter:
         whole = tile.shape[1] == side
         if self.task.encoding.sparse and whole and not bits.any():
             return 0
-        payload = memoryview(self.buffer)[self.position + LEADER_BYTES :]
+        payload = self.room.free[LEADER_BYTES:].data
         return self._framed(codecs.encode_mask(bits, payload))
 
     def _framed(self, size: int) -> int:
         """Put leader and trailer around the payload that was just written."""
-        frame(self.buffer, self.position, size)
-        self.position += FRAME_BYTES + size
+        frame(self.room.free, size)
+        self.room.take(FRAME_BYTES + size)
         return size
 
     def _failed(
@@ -489,26 +480,19 @@ def _planes(interleave: str, count: int, *, masked: bool = False) -> list[list[s
     return [[bands] for bands in (*single, *mask)]
 
 
-def frame(buffer: NDArray[np.uint8], position: int, size: int) -> None:
+def frame(buffer: NDArray[np.uint8], size: int) -> None:
     r"""Put leader and trailer around a payload (GDAL COG driver, ghost area).
 
     Examples
     --------
     >>> buffer = np.frombuffer(bytearray(b"....abcdef...."), dtype=np.uint8)
-    >>> frame(buffer, 0, 6)
+    >>> frame(buffer, 6)
     >>> buffer.tobytes()
     b'\x06\x00\x00\x00abcdefcdef'
     """
-    start = position + LEADER_BYTES
-    struct.pack_into("<I", buffer.data, position, size)
+    start = LEADER_BYTES
+    struct.pack_into("<I", buffer.data, 0, size)
     last = buffer[max(start, start + size - TRAILER_BYTES) : start + size]
     trailer = buffer[start + size : start + size + TRAILER_BYTES]
     trailer[: len(last)] = last
     trailer[len(last) :] = 0
-
-
-def _checksum(data: NDArray[np.uint8]) -> int:
-    """CRC-32 over all runs of a chunk."""
-    from imagecodecs import deflate_crc32  # noqa: PLC0415 - loaded where tiles are made
-
-    return int(deflate_crc32(data))

@@ -10,18 +10,22 @@ import sys
 import threading
 import uuid
 import weakref
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Self
 
 import numpy as np
 
+from lazycog._file_range import FileRange
 from lazycog.errors import SinkError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-HELD_BYTES = 96 * 2**20
+HELD_BYTES = 120 * 2**20
 """Encoded bytes that one process keeps in memory, over all its threads and writes."""
 
 
@@ -32,6 +36,18 @@ class _Ledger:
         # a finalizer may give back while the same thread takes
         self._lock = threading.RLock()
         self.held_bytes = 0
+        self._share = 1.0
+
+    def expected(self, bound: int) -> int:
+        """Guess what a chunk encodes to, from those before it."""
+        return int(bound * self._share)
+
+    def settle(self, bound: int, taken: int, size: int) -> None:
+        """Correct what was reserved by a guess."""
+        with self._lock:
+            self.held_bytes += size - taken
+            # a chunk of nothing says little about the next one
+            self._share = max(size / bound, 0.9 * self._share)
 
     def take(self, size: int) -> bool:
         """Reserve memory; False when the budget is spent."""
@@ -49,6 +65,53 @@ class _Ledger:
 
 LEDGER = _Ledger()
 """The account of this process."""
+
+
+class Parking:
+    """A file that is being parked; none is left unless it is finished."""
+
+    def __init__(self, folder: str) -> None:
+        self._path = Path(folder) / f"parked-{uuid.uuid4().hex}"
+        self._size = 0
+        self._file: IO[bytes] | None = None
+        with self._refused():
+            self._file = self._path.open("xb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            with suppress(OSError):  # of bytes that nobody wants
+                self._file.close()
+            self._path.unlink(missing_ok=True)
+
+    def add(self, data: NDArray[np.uint8]) -> None:
+        """Write bytes behind those before."""
+        if self._file is not None:
+            with self._refused():
+                self._file.write(data.data)
+            self._size += len(data)
+
+    def finish(self) -> EncodedBytes:
+        """Give what was written; nothing can be added any more."""
+        if self._file is not None:
+            with self._refused():
+                self._file.close()
+            self._file = None
+        return EncodedBytes.parked(self._path, self._size)
+
+    @contextmanager
+    def _refused(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SinkError(
+                error.errno,
+                f"could not park encoded tiles beside the destination: "
+                f"{error.strerror}; free space or choose another destination",
+                str(self._path.parent),
+            ) from error
 
 
 class EncodedBytes:
@@ -80,17 +143,27 @@ class EncodedBytes:
         EncodedBytes
             Holds them.
         """
-        size = len(data)
-        if folder is None or LEDGER.take(size):
-            kept = cls(data, None, size)
-            if folder is not None:
-                weakref.finalize(kept, LEDGER.give_back, size)
-            return kept
-        path = Path(folder) / f"parked-{uuid.uuid4().hex}"
-        _write(path, data)
-        parked = cls(None, path, size)
-        weakref.finalize(parked, path.unlink, missing_ok=True)
-        return parked
+        if folder is None:
+            return cls(data, None, len(data))
+        if LEDGER.take(len(data)):
+            return cls.held(data)
+        with Parking(folder) as parking:
+            parking.add(data)
+            return parking.finish()
+
+    @classmethod
+    def held(cls, data: NDArray[np.uint8]) -> EncodedBytes:
+        """Take over bytes in memory that were taken from the budget."""
+        kept = cls(data, None, len(data))
+        weakref.finalize(kept, LEDGER.give_back, len(data))
+        return kept
+
+    @classmethod
+    def parked(cls, path: Path, size: int) -> EncodedBytes:
+        """Take over a file."""
+        kept = cls(None, path, size)
+        weakref.finalize(kept, path.unlink, missing_ok=True)
+        return kept
 
     def __len__(self) -> int:
         return self._size
@@ -122,6 +195,12 @@ class EncodedBytes:
         if len(found) != stop - start:
             raise SinkError(errno.EIO, "a parked file is too short", str(self._path))
         return memoryview(found)
+
+    def piece(self, start: int, stop: int) -> memoryview | FileRange:
+        """Give a range of the bytes, or say where it is on disk."""
+        if self._path is None:
+            return self.read(start, stop)
+        return FileRange(str(self._path), start, stop)
 
     def __reduce__(self) -> tuple[object, tuple[NDArray[np.uint8]]]:
         return restored, (np.frombuffer(self.read(0, self._size), np.uint8),)
@@ -180,18 +259,3 @@ def _libc() -> object:
 def restored(data: NDArray[np.uint8]) -> EncodedBytes:
     """Take over bytes that came from another process; they stay in memory."""
     return EncodedBytes.keep(data)
-
-
-def _write(path: Path, data: NDArray[np.uint8]) -> None:
-    """Write a parked file, or leave none."""
-    try:
-        with path.open("xb") as file:
-            file.write(data.data)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise SinkError(
-            error.errno,
-            f"could not park encoded tiles beside the destination: {error.strerror}; "
-            "free space or choose another destination",
-            str(path.parent),
-        ) from error

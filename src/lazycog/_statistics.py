@@ -114,12 +114,36 @@ def _fill_sums(
 def _add_row(
     row: NDArray[np.generic], nodata: np.int32, tile: NDArray[np.int64]
 ) -> None:
-    """Add a row of a tile to its sums.
+    """Add a row of a tile to its sums, faster when all of it is valid.
 
-    Two plain loops over 32-bit numbers, since the compiler makes vector code of those:
-    five times as fast as one loop of everything. No sum of up to 16,384 values of 16
-    bits overflows 32 bits.
+    Several plain loops, since the compiler makes vector code of those, with narrow
+    numbers where they hold: no sum of up to 16,384 values of 16 bits overflows 32 bits.
     """
+    low = high = row[0]
+    for x in range(row.size):
+        low = min(low, row[x])
+        high = max(high, row[x])
+    if low <= nodata <= high:
+        _add_valid(row, nodata, tile)
+        return
+    total, squares = np.int32(0), np.int64(0)
+    for x in range(row.size):
+        total += np.int32(row[x])
+    for x in range(row.size):
+        wide = np.int64(row[x])
+        squares += wide * wide
+    tile[0] += row.size
+    tile[1] = min(tile[1], np.int64(low))
+    tile[2] = max(tile[2], np.int64(high))
+    tile[3] += total
+    tile[4] += squares
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_valid(
+    row: NDArray[np.generic], nodata: np.int32, tile: NDArray[np.int64]
+) -> None:
+    """Add what is valid in a row."""
     number, total = np.int32(0), np.int32(0)
     low, high = LARGEST, SMALLEST
     for x in range(row.size):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from lazycog._file_range import FileRange
     from lazycog._share import Known
     from lazycog.sinks.local import LocalSink
 
@@ -147,16 +148,15 @@ def place_task(
     """
     first_plane = task.bands.start if task.encoding.planes else 0
     positions = run_positions(placement, task.stage, first_plane, task.col)
-    sections: dict[tuple[int, int], list[tuple[int, memoryview]]] = {}
+    sections: dict[tuple[int, int], list[tuple[int, memoryview | FileRange]]] = {}
     same = placement.checksums[task.col] == chunk.summary.checksum
     for run in chunk.runs if same else ():
         position, length = positions[run.level, run.plane, run.tile_row]
-        data = chunk.run_data(run)
         pieces = sections.setdefault((run.level, run.plane), [])
         cols = placement.tile_cols(run.level, task.col)
         begin = position
         for start, stop in run_pieces(placement, run, first_plane, cols):
-            pieces.append((begin, data[start:stop]))
+            pieces.append((begin, chunk.run_piece(run, start, stop)))
             begin += stop - start
         same = same and begin - position == length
     if not same:

@@ -7,6 +7,7 @@ import gc
 import pickle
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,26 +158,23 @@ def test_a_folder_that_is_gone_takes_nothing(tmp_path, ledger):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_leaves_no_half_file(tmp_path, ledger):
+def test_a_full_disk_leaves_no_half_file(tmp_path, ledger, monkeypatch):
     """What was written of it is removed again."""
     if sys.platform != "linux":
         pytest.skip("needs /dev/full")
     ledger.take(2000)
-    (tmp_path / "full").symlink_to("/dev/full")
+    real = Path.open
+    monkeypatch.setattr(
+        Path,
+        "open",
+        lambda path, _mode: path.symlink_to("/dev/full") or real(path, "wb"),
+    )
 
     with pytest.raises(SinkError, match="No space left") as caught:
-        _park._write(_Reopened(tmp_path / "full"), DATA)
+        EncodedBytes.keep(DATA, str(tmp_path))
 
     assert caught.value.errno == errno.ENOSPC
     assert not list(tmp_path.iterdir())
-
-
-class _Reopened(type(_park.Path())):
-    """A path that exists already although it is opened as new."""
-
-    def open(self, mode):
-        """Open without asking for a new file."""
-        return super().open(mode.replace("x", "w"))
 
 
 def test_a_file_that_was_cut_short(tmp_path, parked):

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from lazycog._file_range import FileRange
 from lazycog.errors import DestinationExistsError, SinkError
 from lazycog.sinks._state import FolderState
 
@@ -227,7 +228,9 @@ class LocalSink:
                     os.fsync(file)
 
     def write(
-        self, section: tuple[int, int], pieces: Sequence[tuple[int, bytes | memoryview]]
+        self,
+        section: tuple[int, int],
+        pieces: Sequence[tuple[int, bytes | memoryview | FileRange]],
     ) -> None:
         """Write bytes at positions of a section.
 
@@ -235,7 +238,7 @@ class LocalSink:
         ----------
         section : (level, plane)
             Which temporary file.
-        pieces : sequence of (position, bytes)
+        pieces : sequence of (position, bytes or range of a file)
             What to write where; the same call again writes the same bytes.
 
         Raises
@@ -245,7 +248,11 @@ class LocalSink:
         """
         with _refused("write", self.path), _opened(self._section(section)) as file:
             for position, data in pieces:
-                _write_all(file, data, position)
+                if isinstance(data, FileRange):
+                    with _opened(Path(data.path), os.O_RDONLY) as parked:
+                        _copy(parked, file, data.start, len(data), position)
+                else:
+                    _write_all(file, data, position)
                 if section[0] == 0:  # the others are copied and removed
                     _start_writing_back(file, position, len(data))
 
@@ -324,7 +331,7 @@ class LocalSink:
             source = self._section(section)
             with _opened(source, os.O_RDONLY) as opened:
                 for each in pieces:
-                    _copy(opened, file, each)
+                    _copy(opened, file, each.start, each.length, each.offset)
             if self.token != RESUME_TOKEN:  # a killed commit may run again
                 source.unlink()
 
@@ -424,20 +431,20 @@ def _insert_range(file: int, length: int) -> bool:
     raise OSError(code, os.strerror(code))
 
 
-def _copy(source: int, target: int, piece: Placed) -> None:
-    """Copy a piece of a file to a position, inside the kernel where it can."""
-    done = 0
-    while done < piece.length:
-        step = min(COPY_BYTES, piece.length - done)
-        begin, position = piece.start + done, piece.offset + done
+def _copy(source: int, target: int, start: int, length: int, position: int) -> None:
+    """Copy a range of a file to a position, inside the kernel where it can."""
+    end = start + length
+    while start < end:
+        step = min(COPY_BYTES, end - start)
         try:
-            copied = os.copy_file_range(source, target, step, begin, position)
+            copied = os.copy_file_range(source, target, step, start, position)
         except (AttributeError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in UNSUPPORTED:
                 raise
-            data = os.pread(source, step, begin)
+            data = os.pread(source, step, start)
             _write_all(target, data, position)
             copied = len(data)
         if not copied:
             raise OSError(errno.EIO, "a temporary file ended early")
-        done += copied
+        start += copied
+        position += copied

@@ -1,0 +1,105 @@
+"""Room in which the tiles of a chunk are encoded one behind the other."""
+
+from __future__ import annotations
+
+import mmap
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from lazycog._park import LEDGER, EncodedBytes, Parking
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Room:
+    """Takes encoded tiles: in memory within the budget, else run after run to disk.
+
+    Parameters
+    ----------
+    bound : int
+        Most bytes that all runs of the chunk can have.
+    run_bound : int
+        Most bytes that one run can have.
+    park_folder : str or None
+        Where runs go when too many bytes wait in memory; None keeps them in memory.
+    """
+
+    def __init__(self, bound: int, run_bound: int, park_folder: str | None) -> None:
+        self._bound = max(bound, 1)
+        self._taken = 0
+        self._parking: Parking | None = None
+        self._counts = park_folder is not None
+        if park_folder is not None:
+            expected = LEDGER.expected(self._bound)
+            if LEDGER.take(expected):
+                self._taken = expected
+            else:
+                self._parking = Parking(park_folder)
+        self._buffer = _fresh_memory(run_bound if self._parking else self._bound)
+        self._position = 0
+        self._run_start = 0
+        self.length = 0
+        """Bytes of all tiles so far."""
+        self.checksum = 0
+        """CRC-32 of all runs that have ended."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        LEDGER.give_back(self._taken)
+        if self._parking is not None:
+            self._parking.__exit__()
+
+    @property
+    def free(self) -> NDArray[np.uint8]:
+        """Where the next tile goes."""
+        return self._buffer[self._position :]
+
+    def take(self, size: int) -> None:
+        """Say how many of the free bytes the next tile has."""
+        self._position += size
+        self.length += size
+
+    def last(self, size: int) -> NDArray[np.uint8]:
+        """Give the bytes that were taken last."""
+        return self._buffer[self._position - size : self._position]
+
+    def end_run(self) -> None:
+        """Say that the tiles since the last call stand together in the file."""
+        from imagecodecs import deflate_crc32  # noqa: PLC0415 - where tiles are made
+
+        run = self._buffer[self._run_start : self._position]
+        self.checksum = int(deflate_crc32(run, self.checksum))
+        if self._parking is None:
+            self._run_start = self._position
+        else:
+            self._parking.add(run)
+            self._position = 0
+
+    def finish(self) -> EncodedBytes:
+        """Give the bytes of all runs."""
+        if self._parking is not None:
+            return self._parking.finish()
+        data = self._buffer[: self._position]
+        if not self._counts:
+            return EncodedBytes.keep(data)
+        LEDGER.settle(self._bound, self._taken, self.length)
+        self._taken = 0
+        return EncodedBytes.held(data)
+
+
+def _fresh_memory(size: int) -> NDArray[np.uint8]:
+    """Map zeroed memory of this process alone, in huge pages where Linux has them.
+
+    Pages that stay unused cost nothing, and the whole goes back when the bytes have
+    been placed, whatever the heap looks like. Python's default is memory shared with
+    children: slower, and in small pages.
+    """
+    own = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)
+    memory = mmap.mmap(-1, size, **({"flags": own} if own else {}))
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, dtype=np.uint8)
