@@ -47,7 +47,7 @@ class _Ledger:
         with self._lock:
             self.held_bytes += size - taken
             # a chunk of nothing says little about the next one
-            self._share = max(size / bound, 0.9 * self._share)
+            self._share = max(size / bound, self._share / 2)
 
     def take(self, size: int) -> bool:
         """Reserve memory; False when the budget is spent."""

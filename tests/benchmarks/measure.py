@@ -38,7 +38,8 @@ class Usage:
     """Largest sum of the resident bytes of all processes at one time; pages that
     processes share count once for each."""
     written: int
-    """Bytes that were handed to block devices (``write_bytes`` of /proc/PID/io)."""
+    """Bytes that a disk was or will be given: ``write_bytes`` of /proc/PID/io, less the
+    ``cancelled_write_bytes`` of files that were removed before they got there."""
     output: str
     """What the process printed."""
     error: str | None
@@ -133,11 +134,13 @@ def _resident(pid: int) -> int:
 
 
 def _written(pid: int) -> int:
+    """Give what is on a disk, or will be: not what was removed before it got there."""
+    found = dict.fromkeys(("write_bytes", "cancelled_write_bytes"), 0)
     for line in _read(f"/proc/{pid}/io").splitlines():
         name, _, value = line.partition(": ")
-        if name == "write_bytes":
-            return int(value)
-    return 0
+        if name in found:
+            found[name] = int(value)
+    return found["write_bytes"] - found["cancelled_write_bytes"]
 
 
 def _listed(folder: str) -> list[str]:
