@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import compileall
 import csv
+import importlib.util
 import json
 import os
 import platform
@@ -102,6 +104,7 @@ def run(course: Course, tell: Callable[[Run], None]) -> list[Run]:
         Those that failed, and a mark for each contender that is absent, among them.
     """
     runs: list[Run] = []
+    _compile()
     for scene in course.scenes:
         _warm(scene)
         for codec in course.codecs:
@@ -180,6 +183,13 @@ def _warm(scene: Scene) -> None:
             with path.open("rb") as file:
                 while file.read(2**24):
                     pass
+
+
+def _compile() -> None:
+    """Compile lazycog to bytecode, as an installation does with all other packages."""
+    spec = importlib.util.find_spec("lazycog")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        compileall.compile_dir(folder, quiet=1)
 
 
 # --- what is kept ---------------------------------------------------------------------
