@@ -106,13 +106,10 @@ class TestGcsSink(StoreContract):
     def make(self, *, overwrite=True, is_lazy=False):
         return GcsSink(
             f"gs://{BUCKET}/{self.key}",
-            BUCKET,
-            self.key,
             "token",
             overwrite,
-            LIMITS,
-            is_lazy,
-            self.options,
+            options=self.options,
+            is_lazy=is_lazy,
         )
 
     def content(self):
@@ -273,13 +270,8 @@ def test_an_existing_object_is_refused_before_any_task(store, google):
 
 def test_a_wrong_token_is_told_at_once(google):
     """Nothing is tried again, and the token is not in the message."""
-    sink = GcsSink.of(
-        f"gs://{BUCKET}/a.tif",
-        "token",
-        {**google, "token": "hunter2"},
-        LIMITS,
-        overwrite=True,
-        is_lazy=False,
+    sink = GcsSink(
+        f"gs://{BUCKET}/a.tif", "token", options={**google, "token": "hunter2"}
     )
 
     with pytest.raises(SinkError, match="AuthenticationRequired") as caught:

@@ -12,7 +12,6 @@ import pytest
 import lazycog
 import servers
 from contracts import StoreContract
-from lazycog._parts import PartLimits
 from lazycog.sinks.s3 import S3Sink
 from oracles import raster
 
@@ -76,16 +75,12 @@ class TestS3Sink(StoreContract):
         self.store, self.key = store, next(names)
 
     def make(self, *, overwrite=True, is_lazy=False):
-        url = f"s3://{BUCKET}/{self.key}"
         return S3Sink(
-            url,
-            BUCKET,
-            self.key,
+            f"s3://{BUCKET}/{self.key}",
             "token",
             overwrite,
-            PartLimits(),
-            is_lazy,
-            self.store.options,
+            options=self.store.options,
+            is_lazy=is_lazy,
         )
 
     def content(self):

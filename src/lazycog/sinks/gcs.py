@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import fsspec
@@ -20,8 +20,9 @@ from lazycog.sinks import _google_xml as google
 from lazycog.sinks._errors import refused
 from lazycog.sinks._protocol import CONTENT_TYPE
 from lazycog.sinks._retry import retried
+from lazycog.sinks._s3_client import is_busy, md5
 from lazycog.sinks._s3_stale import objects
-from lazycog.sinks.s3 import MARK, STATE_SUFFIX, S3Sink, is_busy, md5
+from lazycog.sinks.s3 import MARK, STATE_SUFFIX, S3Sink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,52 +40,20 @@ LISTED = b"ListMultipartUploadsResult"
 
 @dataclass(frozen=True)
 class GcsSink(S3Sink):
-    """Plain value; every operation takes the client of its process."""
+    """The same over Google's XML API; the options may hold the object's metadata."""
 
-    @classmethod
-    def of(
-        cls,
-        url: str,
-        token: str,
-        options: Mapping[str, Any],
-        limits: PartLimits,
-        *,
-        overwrite: bool,
-        is_lazy: bool,
-    ) -> Self:
-        """Resolve a URL, and refuse one that cannot be written.
-
-        Parameters
-        ----------
-        url : str
-            ``gs://bucket/key``.
-        token : str
-            Marks the object.
-        options : mapping
-            Options of gcsfs, and ``metadata`` of the object.
-        limits : PartLimits
-            What the store accepts.
-        overwrite : bool
-            Whether an existing object may be replaced.
-        is_lazy : bool
-            Whether a task begins the upload.
-
-        Returns
-        -------
-        GcsSink
-            Nothing is created yet.
+    def __post_init__(self) -> None:
+        """Refuse a URL that names no object, and metadata that no header takes.
 
         Raises
         ------
-        SinkError
-            The URL names no object.
         OptionError
             The metadata is not text of ASCII.
+        SinkError
+            The URL has no bucket, no key, or names a folder.
         """
-        _check_metadata(options.get(METADATA) or {})
-        return super().of(
-            url, token, options, limits, overwrite=overwrite, is_lazy=is_lazy
-        )
+        _check_metadata(self.options.get(METADATA) or {})
+        super().__post_init__()
 
     @property
     def state(self) -> ObjectRecords:
