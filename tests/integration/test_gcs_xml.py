@@ -22,7 +22,7 @@ from lazycog.errors import (
     OptionError,
     SinkError,
 )
-from lazycog.sinks._google_xml import Answer, GoogleError, call
+from lazycog.sinks._google_xml import Answer, GoogleError, Request, call
 from lazycog.sinks.fsspec_stream import StreamSink
 from lazycog.sinks.gcs import LIMITS, GcsSink, _is_transient, has_uploads
 from oracles import raster
@@ -385,6 +385,6 @@ def test_an_answer_that_only_looks_good(monkeypatch, content, raised, message):
     monkeypatch.setattr("lazycog.sinks._google_xml.send", lambda *_: answer)
 
     with pytest.raises(raised, match=message) as caught:
-        call(None, "complete_multipart_upload", BUCKET, {})
+        call(None, Request("complete_multipart_upload", BUCKET))
 
     assert _is_transient(caught.value)  # tried again, and then looked at

@@ -18,6 +18,7 @@ from lazycog._parts import PartLimits
 from lazycog.errors import MissingExtraError, OptionError
 from lazycog.sinks import _google_xml as google
 from lazycog.sinks._errors import refused
+from lazycog.sinks._google_xml import Request
 from lazycog.sinks._protocol import CONTENT_TYPE
 from lazycog.sinks._retry import retried
 from lazycog.sinks._s3_client import is_busy, md5
@@ -70,7 +71,8 @@ class GcsSink(S3Sink):
         if method == "complete_multipart_upload":
             # the API takes no condition here; the object was looked for just before
             arguments.pop("IfNoneMatch", None)
-        return google.call(client(self.options), method, self.bucket, arguments)
+        request = Request(method, self.bucket, arguments)
+        return google.call(client(self.options), request)
 
     def _is_transient(self, error: Exception) -> bool:
         """Whether the store was busy or the line broke."""
@@ -141,7 +143,7 @@ def has_uploads(url: str, options: Mapping[str, Any]) -> bool:
     bucket = url.partition("://")[2].partition("/")[0]
 
     def ask() -> bool:
-        answer = google.send(filesystem, LIST, bucket, {"MaxUploads": 1})
+        answer = google.send(filesystem, Request(LIST, bucket, {"MaxUploads": 1}))
         if is_busy(answer.response):
             raise answer.refusal()
         return answer.status == google.OK and LISTED in answer.content
