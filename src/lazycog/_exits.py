@@ -64,10 +64,11 @@ class Commands(click.Group):
         except BrokenPipeError:  # the reader of our output has gone
             sys.stderr.close()
             sys.exit(EXIT_FAILED)
-        except Exception as error:  # noqa: BLE001 - the end of the process, all is told
+        except Exception as error:  # whatever it is, the process ends with one line
             if session.traceback:
                 traceback.print_exception(error)
-            sys.exit(_complain(_message(error), _exit_code(error)))
+            code = _complain(_message(error), _exit_code(error))
+            raise SystemExit(code) from error
         sys.exit(code if isinstance(code, int) else 0)
 
 
