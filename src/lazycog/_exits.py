@@ -49,7 +49,13 @@ class Commands(click.Group):
     """A group that turns every exception into one line and an exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ANN401 - click's own signature
-        """Run a command and exit."""
+        """Run a command and exit.
+
+        Raises
+        ------
+        SystemExit
+            Always.
+        """
         session = Session()
         kwargs = {**kwargs, "standalone_mode": False, "obj": session}
         try:

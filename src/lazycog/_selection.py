@@ -21,19 +21,25 @@ CF_MARKS = ("grid_mapping_name", "crs_wkt", "spatial_ref")
 
 
 def choose(path: str, opened: Opened, variable: str | None) -> Opened:
-    """Take one variable, or all where they share a grid."""
+    """Take one variable, or all where they share a grid.
+
+    Raises
+    ------
+    InputError
+        There is no such variable, or the choice is not clear.
+    """
     if isinstance(opened, xr.DataArray):
         if variable is not None and variable != opened.name:
             raise InputError(f"{path} has bands, not variables; leave out {variable!r}")
         return opened
     names = rasters(opened)
-    if variable is not None:
-        if variable not in opened.data_vars:
-            raise InputError(
-                f"{path} has no variable {variable!r}{_hint(variable, names)}; it has "
-                f"{', '.join(names) or 'none with two dims'}"
-            )
+    if variable in opened.data_vars:
         return opened[variable]
+    if variable is not None:
+        raise InputError(
+            f"{path} has no variable {variable!r}{_hint(variable, names)}; it has "
+            f"{', '.join(names) or 'none with two dims'}"
+        )
     if not names:
         raise InputError(f"{path} has no variable with two or more dims")
     if len(names) == 1:
