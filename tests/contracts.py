@@ -206,3 +206,39 @@ class StoreContract(SinkContract):
         sink.commit(upload, receipts)
 
         assert self.content() == FIRST + SECOND + LAST
+
+
+class UploadContract(StoreContract):
+    """What stores do that have an upload of their own, in a `bucket` under a `key`."""
+
+    def content(self):
+        return self.bucket.content(self.key)
+
+    def fill(self, content):
+        self.bucket.fill(self.key, content)
+
+    def leftovers(self):
+        return self.bucket.left(self.key)
+
+    def content_type(self):
+        return self.bucket.head(self.key)["ContentType"]
+
+    def test_a_lazy_upload_is_begun_once(self):
+        """The task may run again, on another worker."""
+        sink = self.make(is_lazy=True)
+
+        first, second = sink.begin(), sink.begin()
+
+        assert first == second
+        assert self.leftovers().count(self.key) == 1
+        sink.abort()
+        assert self.leftovers() == []
+
+    def test_a_lazy_upload_leaves_nothing_beside_the_object(self):
+        """The note with its name goes with the commit."""
+        sink = self.make(is_lazy=True)
+
+        sink.commit(*self.send(sink))
+
+        assert self.content().endswith(b"end")
+        assert self.leftovers() == []

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lazycog import _quicklook, _reader, _write, _write_many
+from lazycog._look import Look
 from lazycog._options import CogOptions
 from lazycog._raster import as_raster, slices_of
 from lazycog._template import paths_of
@@ -323,7 +324,7 @@ def quicklook(  # noqa: PLR0913 - all but two by name
     ...     quicklook(raster, pathlib.Path(folder) / "eye.png", size=100).name
     'eye.png'
     """
-    look = _quicklook.Look(
+    look = Look(
         bands=None if bands is None else tuple(bands),
         stretch=stretch,
         percentiles=percentiles,

@@ -177,22 +177,7 @@ def add_up(
 
 
 def merge(pieces: Iterable[Piece], count: int, coarse: Coarse) -> Piece:
-    """Add pieces up to one of the rows that they meet.
-
-    Parameters
-    ----------
-    pieces : iterable of Piece
-        At least one.
-    count : int
-        Number of bands.
-    coarse : Coarse
-        The grid of cells.
-
-    Returns
-    -------
-    Piece
-        All bands and columns.
-    """
+    """Add pieces, one at least, up to one of the rows that they meet."""
     pieces = list(pieces)
     top = min(piece.row for piece in pieces)
     bottom = max(piece.row + piece.sums.shape[1] for piece in pieces)

@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from lazycog._parts import PartLimits
 from lazycog.errors import OptionError
+from lazycog.sinks import azure, fsspec_stream, gcs
+from lazycog.sinks.azure import AzureSink
+from lazycog.sinks.fsspec_stream import StreamSink
+from lazycog.sinks.gcs import GcsSink
+from lazycog.sinks.s3 import S3Sink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,44 +138,28 @@ def store_sink(url: str, token: str, options: CogOptions, *, is_lazy: bool) -> P
             f"lock={options.lock!r} cannot work with dst={url!r}: parts of an object "
             "are sent side by side; drop it"
         )
-    storage_options = options.storage_options or {}
-    if scheme in S3_SCHEMES:
-        from lazycog.sinks.s3 import S3Sink  # noqa: PLC0415 - when it is used
+    sink = _sink_of(scheme, url, token, options, is_lazy=is_lazy)
+    sink.check_absent()
+    return sink
 
-        return S3Sink.of(
-            url,
-            token,
-            storage_options,
-            part_limits(options),
-            overwrite=options.overwrite,
-            is_lazy=is_lazy,
-        )
+
+def _sink_of(
+    scheme: str, url: str, token: str, options: CogOptions, *, is_lazy: bool
+) -> PartSink:
+    given = dict(options.storage_options or {})
     if scheme in AZURE_SCHEMES:
-        from lazycog.sinks.azure import LIMITS, AzureSink  # noqa: PLC0415
-
-        limits = part_limits(options, LIMITS)
-        return AzureSink.of(
-            url, token, storage_options, limits, overwrite=options.overwrite
-        )
+        limits = part_limits(options, azure.LIMITS)
+        return AzureSink(url, token, options.overwrite, limits, given)
+    if scheme in S3_SCHEMES:
+        limits = part_limits(options)
+        return S3Sink(url, token, options.overwrite, limits, given, is_lazy)
     if scheme in GOOGLE_SCHEMES:
-        from lazycog.sinks import gcs  # noqa: PLC0415 - when it is used
-
-        if gcs.has_uploads(url, storage_options):
-            return gcs.GcsSink.of(
-                url,
-                token,
-                storage_options,
-                part_limits(options, gcs.LIMITS),
-                overwrite=options.overwrite,
-                is_lazy=is_lazy,
-            )
+        if gcs.has_uploads(url, given):
+            limits = part_limits(options, gcs.LIMITS)
+            return GcsSink(url, token, options.overwrite, limits, given, is_lazy)
         _check_plain(url, options)
-    from lazycog.sinks.fsspec_stream import LIMITS, StreamSink  # noqa: PLC0415
-
-    limits = part_limits(options, LIMITS)
-    return StreamSink.of(
-        url, token, storage_options, limits, overwrite=options.overwrite
-    )
+    limits = part_limits(options, fsspec_stream.LIMITS)
+    return StreamSink.of(url, token, given, limits, overwrite=options.overwrite)
 
 
 def _check_plain(url: str, options: CogOptions) -> None:
@@ -201,25 +190,14 @@ def stale_of_store(
     """
     scheme = url.partition("://")[0]
     if scheme in S3_SCHEMES:
-        from lazycog.sinks.s3 import S3Sink  # noqa: PLC0415 - when it is used
-
-        limits = PartLimits()
-        sink = S3Sink.of(
-            url, "", storage_options, limits, overwrite=True, is_lazy=False
-        )
-        return sink.stale(age, dry_run=dry_run)
+        return S3Sink(url, "", options=storage_options).stale(age, dry_run=dry_run)
     if scheme in GOOGLE_SCHEMES:
-        from lazycog.sinks import gcs  # noqa: PLC0415 - when it is used
-
         if not gcs.has_uploads(url, storage_options):
             raise OptionError(
                 f"dst={url!r}: its endpoint has no multipart uploads of the XML API, "
                 "and abort-stale finds nothing else; remove SCENE.lazycog-* beside it"
             )
-        found = gcs.GcsSink.of(
-            url, "", storage_options, gcs.LIMITS, overwrite=True, is_lazy=False
-        )
-        return found.stale(age, dry_run=dry_run)
+        return GcsSink(url, "", options=storage_options).stale(age, dry_run=dry_run)
     raise OptionError(unknown_scheme(url))
 
 

@@ -156,23 +156,7 @@ def settle_encoding(
     *,
     mask_given: bool = False,
 ) -> Encoding:
-    """Take every decision about the encoding of tiles.
-
-    Parameters
-    ----------
-    description : Description
-        The raster, its dtype as the source has it.
-    size : (int, int)
-        Height and width in pixels.
-    options : CogOptions
-        What the caller chose.
-    mask_given : bool
-        The source has a mask as its last band, which `description` does not count.
-
-    Returns
-    -------
-    Encoding
-        Plain and picklable.
+    """Take every decision about the encoding, from what `plan_cog` is given.
 
     Raises
     ------
@@ -203,11 +187,7 @@ def settle_encoding(
         interleave=interleave,
         resampling=_resampling(options, description),
         nodata=None if from_nodata else nodata,
-        fill_nan=kind == "f"
-        and not from_nodata
-        and nodata is not None
-        and math.isfinite(nodata)
-        and options.nodata != "auto",
+        fill_nan=not from_nodata and _fills_nan(options, nodata, kind),
         statistics=options.statistics and kind != "c",
         valid_size=size,
         sparse=options.sparse,
@@ -217,6 +197,13 @@ def settle_encoding(
         mask_nodata=nodata if from_nodata else None,
         alpha=description.alpha,
     )
+
+
+def _fills_nan(options: CogOptions, nodata: float | None, kind: str) -> bool:
+    """Whether NaN becomes the nodata value, which the caller has chosen."""
+    if kind != "f" or nodata is None or options.nodata == "auto":
+        return False
+    return math.isfinite(nodata)
 
 
 def _interleave(options: CogOptions, count: int) -> str:

@@ -49,7 +49,13 @@ class Commands(click.Group):
     """A group that turns every exception into one line and an exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ANN401 - click's own signature
-        """Run a command and exit."""
+        """Run a command and exit.
+
+        Raises
+        ------
+        SystemExit
+            Always.
+        """
         session = Session()
         kwargs = {**kwargs, "standalone_mode": False, "obj": session}
         try:
@@ -64,10 +70,11 @@ class Commands(click.Group):
         except BrokenPipeError:  # the reader of our output has gone
             sys.stderr.close()
             sys.exit(EXIT_FAILED)
-        except Exception as error:  # noqa: BLE001 - the end of the process, all is told
+        except Exception as error:  # whatever it is, the process ends with one line
             if session.traceback:
                 traceback.print_exception(error)
-            sys.exit(_complain(_message(error), _exit_code(error)))
+            code = _complain(_message(error), _exit_code(error))
+            raise SystemExit(code) from error
         sys.exit(code if isinstance(code, int) else 0)
 
 

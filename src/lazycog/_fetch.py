@@ -126,25 +126,7 @@ def read(pixels: Pixels, window: Window) -> NDArray[np.generic]:
 
 
 async def read_async(pixels: Pixels, window: Window) -> NDArray[np.generic]:
-    """Read a window as :func:`read` does, in the event loop of the caller.
-
-    Parameters
-    ----------
-    pixels : Pixels
-        Which level of which file.
-    window : Window
-        What of it: at least one pixel.
-
-    Returns
-    -------
-    ndarray, shape (band, height, width)
-        The pixels, writable.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read.
-    """
+    """Read a window, of one pixel at least, as `read` does, in the caller's loop."""
     loop = loop_thread()
     tiff = None
     if pixels.ifd is not None:

@@ -5,7 +5,6 @@ Stored values are kept as they are: scale, offset and missing value stay metadat
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import warnings
@@ -18,6 +17,7 @@ import rioxarray
 import xarray as xr
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from lazycog._selection import CF_MARKS, Opened, choose, rasters, select_bands
 from lazycog.errors import InputError, MissingExtraError, OptionError
 
 if TYPE_CHECKING:
@@ -33,13 +33,8 @@ CHUNK_SIZE = 2048
 """Side of a chunk in pixels that a file without chunks of its own is read in."""
 CHUNK_BYTES = 32 * 2**20
 """Raw bytes of such a chunk, at most, unless one block has more."""
-Opened = xr.DataArray | xr.Dataset
-RASTER_DIMS = 2
-MAX_DIMS = 3
 STATISTICS_PREFIX = "STATISTICS_"
 """GDAL's tags about the pixels of a file; a new file gets its own."""
-CF_MARKS = ("grid_mapping_name", "crs_wkt", "spatial_ref")
-"""Attributes that tell a grid mapping from a variable with pixels."""
 
 
 def open_source(
@@ -95,8 +90,8 @@ def open_source(
         opened = _open_dataset(path, None, group, storage_options)
     else:
         opened = _open_gdal(path)
-    raster = _choose(path, opened, variable)
-    return raster if not bands else _select_bands(raster, bands)
+    raster = choose(path, opened, variable)
+    return raster if not bands else select_bands(raster, bands)
 
 
 def is_zarr(path: str) -> bool:
@@ -192,10 +187,10 @@ def _open_dataset(
 
 def _dataset_chunks(dataset: xr.Dataset) -> dict[Hashable, int]:
     """Choose chunks of whole stored chunks, so that none is decoded twice."""
-    rasters = [dataset[name] for name in _rasters(dataset)]
-    if not rasters:
+    found = [dataset[name] for name in rasters(dataset)]
+    if not found:
         return {}
-    largest = max(rasters, key=lambda each: each.nbytes)
+    largest = max(found, key=lambda each: each.nbytes)
     *others, y_dim, x_dim = largest.dims
     stored = largest.encoding.get("preferred_chunks")
     pixels = CHUNK_BYTES // largest.dtype.itemsize
@@ -228,7 +223,7 @@ def _with_grid_mapping(dataset: xr.Dataset) -> xr.Dataset:
     ]
     dataset = dataset.set_coords(mappings)
     if len(mappings) == 1:
-        for name in _rasters(dataset):
+        for name in rasters(dataset):
             dataset[name].encoding.setdefault("grid_mapping", str(mappings[0]))
     return dataset
 
@@ -326,118 +321,3 @@ def _kept(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
         for name, value in attrs.items()
         if not str(name).startswith(STATISTICS_PREFIX)
     }
-
-
-# --- variables and bands ------------------------------------------------------------
-
-
-def _choose(path: str, opened: Opened, variable: str | None) -> Opened:
-    """Take one variable, or all where they share a grid."""
-    if isinstance(opened, xr.DataArray):
-        if variable is not None and variable != opened.name:
-            raise InputError(f"{path} has bands, not variables; leave out {variable!r}")
-        return opened
-    names = _rasters(opened)
-    if variable is not None:
-        if variable not in opened.data_vars:
-            raise InputError(
-                f"{path} has no variable {variable!r}{_hint(variable, names)}; it has "
-                f"{', '.join(names) or 'none with two dims'}"
-            )
-        return opened[variable]
-    if not names:
-        raise InputError(f"{path} has no variable with two or more dims")
-    if len(names) == 1:
-        return opened[names[0]]
-    shapes = {name: opened[name].shape for name in names}
-    if len(set(shapes.values())) > 1:
-        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise InputError(
-            f"{path} has variables of several shapes: {listed}; choose one with "
-            "variable= (--variable)"
-        )
-    return opened[names]
-
-
-def _rasters(dataset: xr.Dataset) -> list[str]:
-    """Name the variables that have pixels: no grid mappings, no bounds."""
-    return [
-        str(name)
-        for name, variable in dataset.data_vars.items()
-        if variable.ndim >= RASTER_DIMS
-        and not any(mark in variable.attrs for mark in CF_MARKS)
-    ]
-
-
-def _select_bands(raster: Opened, bands: Sequence[int | str]) -> Opened:
-    """Keep bands by 1-based number or by name."""
-    if isinstance(raster, xr.Dataset):
-        names = [str(name) for name in raster.data_vars]
-        return raster[[names[each] for each in _indexes(bands, names)]]
-    dim = _band_dim(raster)
-    count = 1 if dim is None else raster.sizes[dim]
-    indexes = _indexes(bands, _band_names(raster, dim, count))
-    if dim is None:
-        return raster
-    selected = raster.isel({dim: indexes})
-    selected.attrs = {
-        name: _picked(value, indexes, count) if name in PER_BAND_ATTRS else value
-        for name, value in raster.attrs.items()
-    }
-    return selected
-
-
-PER_BAND_ATTRS = frozenset({"long_name", "units", "scales", "offsets", "band_tags"})
-
-
-def _picked(value: Any, indexes: Sequence[int], count: int) -> Any:  # noqa: ANN401 - any attribute
-    if isinstance(value, list | tuple | np.ndarray) and len(value) == count:
-        return tuple(value[index] for index in indexes)
-    return value
-
-
-def _band_dim(raster: xr.DataArray) -> Hashable | None:
-    """Give the dim that is neither row nor column."""
-    if raster.ndim < MAX_DIMS:
-        return None
-    spatial = {raster.rio.y_dim, raster.rio.x_dim}
-    others = [dim for dim in raster.dims if dim not in spatial]
-    if len(others) != 1:
-        raise InputError(
-            f"bands cannot be chosen among dims {raster.dims}: there is more than one "
-            "besides rows and columns"
-        )
-    return others[0]
-
-
-def _band_names(raster: xr.DataArray, dim: Hashable | None, count: int) -> list[str]:
-    """Give a name per band: its description, else its label."""
-    names = raster.attrs.get("long_name")
-    if isinstance(names, list | tuple | np.ndarray) and len(names) == count:
-        return [str(name) for name in names]
-    if dim is not None and dim in raster.coords:
-        return [str(label) for label in raster.coords[dim].values]
-    return [str(raster.name)] * count
-
-
-def _indexes(bands: Sequence[int | str], names: Sequence[str]) -> list[int]:
-    """Turn 1-based numbers and names into indexes."""
-    indexes = []
-    for band in bands:
-        if isinstance(band, str) and band in names:
-            indexes.append(names.index(band))
-            continue
-        if isinstance(band, str) and not band.isdecimal():
-            raise InputError(
-                f"no band {band!r}{_hint(band, names)}; there are {', '.join(names)}"
-            )
-        number = int(band)
-        if not 1 <= number <= len(names):
-            raise InputError(f"no band {number}: bands are numbered 1 to {len(names)}")
-        indexes.append(number - 1)
-    return indexes
-
-
-def _hint(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

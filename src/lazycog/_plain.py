@@ -84,20 +84,7 @@ def nodata_values(nodata: float | None) -> dict[str, Any]:
 
 
 def result_values(result: CogResult, plan: CogPlan) -> dict[str, Any]:
-    """Tell what was written.
-
-    Parameters
-    ----------
-    result : CogResult
-        Of the write.
-    plan : CogPlan
-        Of the same.
-
-    Returns
-    -------
-    dict
-        Goes through :func:`to_json`.
-    """
+    """Tell what was written, in values for :func:`to_json`."""
     return {
         "path": result.path,
         "size": result.size,
@@ -114,18 +101,7 @@ def result_values(result: CogResult, plan: CogPlan) -> dict[str, Any]:
 
 
 def plan_values(plan: CogPlan) -> dict[str, Any]:
-    """Tell what would be written.
-
-    Parameters
-    ----------
-    plan : CogPlan
-        The plan.
-
-    Returns
-    -------
-    dict
-        Goes through :func:`to_json`.
-    """
+    """Tell what would be written, in values for :func:`to_json`."""
     return {
         "width": plan.width,
         "height": plan.height,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lazycog import _views, resample
+from lazycog import _memory, _views, resample
 from lazycog._encoding import (
     MASK_BITS,
     Encoding,
@@ -26,7 +26,6 @@ from lazycog._grid import (
     overview_sizes,
     plan_stages,
 )
-from lazycog._park import HELD_BYTES
 from lazycog._parts import plan_parts
 from lazycog._tiff import MAX_CLASSIC_BYTES
 from lazycog.errors import CapacityError, OptionError
@@ -44,8 +43,6 @@ GROUP_CHUNK_SIZE = 2048
 """Side of the chunk that the bands of a group together fill to CHUNK_BYTES."""
 MAX_TILE_BYTES = 2**31 - 1
 """Tiles from 2 GiB on are refused by libtiff."""
-BASE_BYTES = 350 * 2**20
-"""A process with NumPy, Dask, GDAL, Numba and imagecodecs loaded, as measured."""
 FULL_RESOLUTION_ALIGNMENT = 4096
 """Level 0 starts at a multiple of it, so that a file system can put the header in
 front of it without rewriting it (FALLOC_FL_INSERT_RANGE wants whole blocks)."""
@@ -191,58 +188,14 @@ class CogPlan:
         source = np.dtype(self.source_dtype).itemsize
         return height * width * stage.band_group * max(source, self.itemsize)
 
-    @property
-    def task_bytes(self) -> int:
-        """Expected peak bytes of one encode task.
-
-        The source's chunk and what it is read from (a compressed copy, at most), the
-        regrouped chunk, the overviews (1/3), the encoded tiles (4/3 of the codec's
-        bound) and the buffers of one tile.
-        """
-        expansion = max(1.0, min(1.51, self.encoding.image.codec.expansion))
-        encoded = self.chunk_bytes * 4 / 3 * expansion
-        image, overview = self.encoding.image, self.encoding.overview
-        # rounded pixels of a row of tiles, and what a codec that takes no buffer gives
-        beside = (image.quantises or overview.quantises) * self.chunk_bytes
-        # the bands are copied beside their mask, which is made from all of them
-        beside += self.encoding.masked * self.chunk_bytes * 3 // 2
-        return int(
-            self.chunk_bytes * (3 + 1 / 3)
-            + beside
-            + encoded
-            + 2 * self.tile_bytes(self.levels[0])
-        )
-
-    @property
-    def waiting_bytes(self) -> int:
-        """Raw bytes of handed-up pixels that wait for the next stage."""
-        waiting = 0
-        for stage in self.stages[1:]:
-            level = stage.levels[0]
-            # one row of the next chunks gathers while another one comes in
-            rows = min(level.height, 2 * stage.chunk_size)
-            waiting += rows * level.width * self.encoding.carried * self.itemsize
-        return waiting
-
     def sent_behind(self, threads: int) -> int:
         """Give how many more chunks are encoded while parts of a row are sent."""
         return min(self.stages[0].chunk_cols, 2 * threads) if self.parts else 0
 
     @property
-    def part_bytes(self) -> int:
-        """Encoded bytes that wait to become parts, beside those of whole chunks.
-
-        Of each section in progress a head and less than a part; of each level that is
-        done a head and less than two parts.
-        """
-        if self.parts is None:
-            return 0
-        stage = self.stages[0]
-        planes = stage.band_group if self.encoding.planes else 1
-        together = self.source_chunk[0] > stage.band_group
-        at_once = planes * len(stage.levels) * (stage.groups if together else 1)
-        bounds = min(self.max_bytes, (at_once + 2 * len(self.levels)) * self.parts.size)
-        return bounds + self.parts.head * (at_once + len(self.levels))
+    def task_bytes(self) -> int:
+        """Expected peak bytes of one encode task."""
+        return _memory.task_bytes(self)
 
     def peak_bytes(self, threads: int = 1) -> int:
         """Give the expected peak memory of a process.
@@ -257,41 +210,7 @@ class CogPlan:
         int
             Bytes, the interpreter and its libraries included.
         """
-        stage = self.stages[0]
-        rows = min(stage.chunk_rows, 2) * stage.chunk_cols * stage.groups
-        held = int(1.4 * rows * self.chunk_bytes) + self.waiting_bytes
-        if self.parts:
-            # nothing is parked on disk; and a part that is sent is a copy
-            behind = self.sent_behind(threads)
-            held += int(1.4 * behind * self.chunk_bytes) + self.part_bytes
-            held += 2 * threads * self.parts.size
-        else:
-            held = min(HELD_BYTES, held)
-        return BASE_BYTES + threads * self.task_bytes + held + self.regroup_bytes
-
-    @property
-    def regroup_bytes(self) -> int:
-        """Raw bytes of source chunks that are in memory beyond the chunk they make.
-
-        Whole chunks of the source meet in a chunk of the plan; where their rows do not
-        end together, a row of the source waits for the next row of chunks.
-        """
-        stage = self.stages[0]
-        itemsize = np.dtype(self.source_dtype).itemsize
-        sides = (
-            (stage.band_group, self.count),
-            (stage.chunk_size, self.height),
-            (stage.chunk_size, self.width),
-        )
-        met = [
-            min(whole, ceil_div(min(side, whole), own) * own)
-            for own, (side, whole) in zip(self.source_chunk, sides, strict=True)
-        ]
-        extra = max(0, math.prod(met) * itemsize - self.chunk_bytes)
-        rows = self.source_chunk[1]
-        if stage.chunk_rows > 1 and stage.chunk_size % rows:
-            extra += met[0] * min(rows, self.height) * self.width * itemsize
-        return extra
+        return _memory.peak_bytes(self, threads)
 
     @property
     def header_bytes(self) -> int:

@@ -9,9 +9,8 @@ import shutil
 import tempfile
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import dask
 import dask.array
@@ -25,6 +24,8 @@ from lazycog import _decimate, _reader
 from lazycog._decimate import Coarse, Piece
 from lazycog._gdal_io import read_mask
 from lazycog._georef import IDENTITY
+from lazycog._look import COLOURS, FULL
+from lazycog._opened import describe
 from lazycog.errors import InputError, OptionError, SinkError
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
     from lazycog._fetch import Pixels
     from lazycog._georef import Description
-    from lazycog._reader import Source
+    from lazycog._look import Look
+    from lazycog._opened import Source
     from lazycog._write import Raster
 
 DRIVERS: Mapping[str, str] = {
@@ -53,72 +55,8 @@ LOSSLESS: Mapping[str, Mapping[str, str]] = {
 }
 """Creation options where no quality is asked for."""
 WHITE = (255, 255, 255)
-MAX_SIZE = 16383
-"""WebP holds no longer side."""
-COLOURS = 3
 COLOUR_BANDS = frozenset({3, 4})
 """Rasters of so many bands are taken for colour pictures."""
-FULL = 255
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a picture is to look."""
-
-    bands: tuple[int | str, ...] | None = None
-    """One or three: 1-based numbers or names."""
-    stretch: Literal["percentile", "minmax"] | None = "percentile"
-    percentiles: tuple[float, float] = (2.0, 98.0)
-    """Become black and white."""
-    size: int = 1024
-    """Longest side in pixels, at most."""
-    background: tuple[int, int, int] | None = None
-    """Colour of missing pixels; None for transparent, and white in a JPEG."""
-    quality: int | None = None
-    """1-100 for lossy formats."""
-
-    def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if self.stretch not in {"percentile", "minmax", None}:
-            raise OptionError(
-                f"stretch={self.stretch!r} must be 'percentile', 'minmax' or None"
-            )
-        low, high = self._pair()
-        if not 0 <= low < high <= 100:  # noqa: PLR2004 - per cent
-            raise OptionError(
-                f"percentiles={self.percentiles} must be two numbers with "
-                "0 <= low < high <= 100"
-            )
-        if not isinstance(self.size, int) or not 1 <= self.size <= MAX_SIZE:
-            raise OptionError(
-                f"size={self.size!r} must be a whole number, 1 to {MAX_SIZE}"
-            )
-        if self.bands is not None and len(self.bands) not in {1, COLOURS}:
-            raise OptionError(
-                f"bands={self.bands}: give one (grey) or three (red, green, blue)"
-            )
-        if self.background is not None and (
-            len(self.background) != COLOURS
-            or not all(
-                isinstance(each, int) and 0 <= each <= FULL for each in self.background
-            )
-        ):
-            raise OptionError(
-                f"background={self.background} must be three whole numbers, 0 to 255"
-            )
-        if self.quality is not None and not (
-            isinstance(self.quality, int) and 1 <= self.quality <= 100  # noqa: PLR2004 - GDAL's
-        ):
-            raise OptionError(f"quality={self.quality!r} must be 1 to 100")
-
-    def _pair(self) -> tuple[float, float]:
-        try:
-            low, high = map(float, self.percentiles)
-        except (TypeError, ValueError) as error:
-            raise OptionError(
-                f"percentiles={self.percentiles!r} must be two numbers"
-            ) from error
-        return low, high
 
 
 def draw(raster: Raster, dst: str | os.PathLike[str], look: Look) -> Path:
@@ -223,7 +161,7 @@ def _smaller(pixels: Any, size: int) -> tuple[Any, Source | None]:  # noqa: ANN4
             level = index
     if level != source.pixels.level:
         opened = source.pixels
-        source = _reader.describe(opened.location, opened.version, level)
+        source = describe(opened.location, opened.version, level)
         pixels = _reader.lazy_pixels(source, "auto")
     return pixels, source if source.masked else None
 

@@ -6,52 +6,36 @@ import asyncio
 import math
 import os
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dask.array
 import numpy as np
-import rasterio
 import rioxarray
 import xarray as xr
 from dask.array.core import normalize_chunks
 from dask.base import tokenize
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 
 from lazycog import _fetch
-from lazycog._fetch import Pixels
 from lazycog._gdal_io import gdal_arguments
-from lazycog._header_cache import find_image, is_safe, start_headers
 from lazycog._image import Image, Window, current_version
-from lazycog._location import Location, locate
+from lazycog._location import locate
+from lazycog._opened import describe, known_source, new_source, remember
 from lazycog.errors import InputError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
-    from rasterio.io import DatasetReader
 
-    from lazycog._image import Version
+    from lazycog._fetch import Pixels
+    from lazycog._opened import Source
 
     Chunks = int | str | bool | tuple[Any, ...] | list[Any] | Mapping[Any, Any] | None
 
 DIMS = ("band", "y", "x")
 NAME_PREFIX = "open-cog-"
 """Dask names of arrays as :func:`open_cog` gives them."""
-KEPT = 256
-"""Sources and descriptions that a process remembers."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A level that was opened, and how many there are."""
-
-    pixels: Pixels
-    sizes: tuple[tuple[int, int], ...]
-    """Height and width of every level, full resolution first."""
-    masked: bool
-    """GDAL knows of a mask or an alpha band."""
 
 
 def open_cog(
@@ -173,9 +157,9 @@ async def read_window(
     [[[1, 0, 0], [0, 1, 0]]]
     """
     location = locate(src, storage_options)
-    source = _known(location, level)
+    source = known_source(location, level)
     if source is None:
-        source = await asyncio.to_thread(_described_now, location, level)
+        source = await asyncio.to_thread(new_source, location, level)
     pixels = source.pixels
     for name, (start, stop), size in zip(
         ("rows", "cols"), (rows, cols), pixels.shape[1:], strict=True
@@ -200,157 +184,6 @@ def _band_indexes(bands: Sequence[int] | None, count: int) -> list[int]:
     return [band - 1 for band in bands]
 
 
-# --- what is in a file --------------------------------------------------------------
-
-_described: dict[tuple[Location, int], Source] = {}
-_sources: dict[str, Source] = {}
-"""Dask name of an opened array -> what it reads."""
-
-
-def _known(location: Location, level: int) -> Source | None:
-    """Describe a level from memory, where its file is the same."""
-    known = _described.get((location, level))
-    if known is None or not location.by_gdal:
-        return known
-    return known if current_version(location) == known.pixels.version else None
-
-
-def _described_now(location: Location, level: int) -> Source:
-    """Describe a level, and remember it."""
-    source = describe(location, current_version(location), level)
-    _remember(_described, (location, level), source)
-    return source
-
-
-def _remember(memory: dict[Any, Source], key: object, source: Source) -> None:
-    while len(memory) >= KEPT:
-        memory.pop(next(iter(memory)), None)
-    memory[key] = source
-
-
-def source_of(array: object) -> Source | None:
-    """Tell what a Dask array reads, if it is one that :func:`open_cog` made.
-
-    Parameters
-    ----------
-    array : object
-        Anything; whatever was done to an array since gave it another name.
-
-    Returns
-    -------
-    Source or None
-        None where it is not known.
-    """
-    name = getattr(array, "name", None)
-    return _sources.get(name) if isinstance(name, str) else None
-
-
-def describe(location: Location, version: Version, level: int) -> Source:
-    """Read the headers of a file, and choose the reader of a level.
-
-    Parameters
-    ----------
-    location : Location
-        Where the file is.
-    version : Version
-        What is there.
-    level : int
-        0 is the full resolution, negative counts from the smallest.
-
-    Returns
-    -------
-    Source
-        What to read.
-
-    Raises
-    ------
-    InputError
-        It is not a GeoTIFF with one raster.
-    OptionError
-        There is no such level.
-    """
-    # local files are GDAL's; remote headers come while GDAL reads what it needs
-    headers = None if location.by_gdal else start_headers(location, version)
-    name, keywords = gdal_arguments(Image(location, version, 0))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(name, **keywords) as dataset:
-                _check_kind(location, dataset)
-                factors = len(dataset.overviews(1))
-                index = _level_index(location, level, factors + 1)
-                sizes = [dataset.shape]
-                facts = _facts(dataset)
-            for overview in range(factors):
-                with rasterio.open(
-                    name, **keywords, overview_level=overview
-                ) as dataset:
-                    sizes.append(dataset.shape)
-                    facts = _facts(dataset) if overview == index - 1 else facts
-    except RasterioError as error:
-        raise InputError(f"{location}: GDAL cannot open it: {error}") from error
-    dtype, tile, count, together, masked = facts
-    tiff = None if headers is None else headers.result()
-    ifd, by_tiles = None, False
-    if tiff is not None:
-        ifd = find_image(tiff, index, sizes[index], tile)
-    if tiff is not None and ifd is not None:
-        header = tiff.ifd(ifd)
-        by_tiles = header.samples_per_pixel == count and is_safe(header, dtype)
-    pixels = Pixels(
-        location,
-        version,
-        level=index,
-        shape=(count, *sizes[index]),
-        dtype=dtype,
-        tile=tile,
-        together=together,
-        ifd=ifd,
-        by_tiles=by_tiles,
-    )
-    return Source(pixels, tuple(sizes), masked)
-
-
-def _facts(
-    dataset: DatasetReader,
-) -> tuple[np.dtype[Any], tuple[int, int], int, bool, bool]:
-    """Give dtype, tile, band count, whether bands share a tile, and have a mask."""
-    name = dataset.dtypes[0]
-    # rasterio has a name of its own for complex integers
-    dtype = np.dtype("complex64" if name == "complex_int16" else name)
-    flags = {flag.name for each in dataset.mask_flag_enums for flag in each}
-    masked = bool(flags & {"per_dataset", "alpha"})
-    together = dataset.count == 1 or (
-        dataset.interleaving is not None and dataset.interleaving.name == "pixel"
-    )
-    return dtype, tuple(dataset.block_shapes[0]), dataset.count, together, masked
-
-
-def _check_kind(location: Location, dataset: DatasetReader) -> None:
-    if dataset.driver not in {"GTiff", "COG"}:
-        raise InputError(
-            f"{location} is {dataset.driver}, not a GeoTIFF; open it with "
-            "rioxarray.open_rasterio()"
-        )
-    if dataset.subdatasets or not dataset.count:
-        raise InputError(
-            f"{location} holds {len(dataset.subdatasets)} rasters; open one of them "
-            "with rioxarray.open_rasterio()"
-        )
-    if len(set(dataset.dtypes)) > 1:
-        raise InputError(f"{location} has bands of several dtypes: {dataset.dtypes}")
-
-
-def _level_index(location: Location, level: int, count: int) -> int:
-    if isinstance(level, bool) or not isinstance(level, int | np.integer):
-        raise OptionError(f"level={level!r} must be a whole number")
-    if not -count <= level < count:
-        raise OptionError(
-            f"level={level}: {location} has {count} level(s), 0 to {count - 1}"
-        )
-    return int(level) % count
-
-
 def _header(image: Image) -> xr.DataArray:
     """Let rioxarray describe a level; no pixel is read."""
     name, keywords = gdal_arguments(image)
@@ -372,6 +205,27 @@ def _header(image: Image) -> xr.DataArray:
 
 
 # --- a lazy array -------------------------------------------------------------------
+
+
+_sources: dict[str, Source] = {}
+"""Dask name of an opened array -> what it reads."""
+
+
+def source_of(array: object) -> Source | None:
+    """Tell what a Dask array reads, if it is one that :func:`open_cog` made.
+
+    Parameters
+    ----------
+    array : object
+        Anything; whatever was done to an array since gave it another name.
+
+    Returns
+    -------
+    Source or None
+        None where it is not known.
+    """
+    name = getattr(array, "name", None)
+    return _sources.get(name) if isinstance(name, str) else None
 
 
 def with_pixels(
@@ -452,7 +306,7 @@ def lazy_pixels(
         inline_array=True,
         meta=np.empty((0, 0, 0), pixels.dtype),
     )
-    _remember(_sources, array.name, source)
+    remember(_sources, array.name, source)
     return array
 
 

@@ -36,7 +36,13 @@ def list_task(*results: Any) -> list[Any]:  # noqa: ANN401 - whatever was made
 
 
 def pixels_of(block: Any) -> NDArray[np.generic]:  # noqa: ANN401 - two kinds of block
-    """Give the pixels of a block: a source chunk or a summary with handed-up pixels."""
+    """Give the pixels of a block: a source chunk or a summary with handed-up pixels.
+
+    Raises
+    ------
+    TypeError
+        A chunk of the source is masked.
+    """
     if isinstance(block, Summary) and block.pixels is not None:
         return block.pixels.read()
     if isinstance(block, np.ma.MaskedArray):

@@ -200,7 +200,13 @@ class _Trial:
     def of(
         cls, raster: Raster, options: CogOptions, candidate: Candidate, plain: CogPlan
     ) -> _Trial:
-        """Settle a candidate; refuse one that cannot hold the raster."""
+        """Settle a candidate; refuse one that cannot hold the raster.
+
+        Raises
+        ------
+        OptionError
+            It would need a mask that is made of bands in several groups.
+        """
         chosen = replace(options, **candidate.options, statistics=False)  # type: ignore[arg-type] # options of CogOptions' own types
         trial = cls(raster, chosen, _plan(raster, raster.size, chosen))
         if trial.whole.stages[0].groups != plain.stages[0].groups:

@@ -15,6 +15,8 @@ from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
+from lazycog._pyramid import plan_svg
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
     from lazycog._compression import Compression
-    from lazycog._grid import Level
     from lazycog._plan import CogPlan
     from lazycog._result import CogResult
 
@@ -37,13 +38,6 @@ MAX_PICTURE_SOURCE = 4096 * 4096
 STRETCH = (2.0, 98.0)
 """Percentiles that become black and white."""
 MIN_RGB_BANDS = 3
-SVG_SIDE = 190
-"""Longest side of level 0 in the picture of a plan, in screen pixels."""
-SVG_GAP = 14
-SVG_MIN_SIDE = 3
-"""Smaller levels are not drawn."""
-SVG_MIN_CELL = 4
-"""Grids with narrower cells are left out, in screen pixels."""
 NUMBERS = 'style="text-align:right;padding:0 8px;white-space:nowrap"'
 """Look of the cells of a table; notebooks have styles of their own."""
 LEVEL_TITLES = ("level", "width x height", "tiles")
@@ -109,39 +103,17 @@ def human_seconds(seconds: float) -> str:
 
 
 def plan_text(plan: CogPlan) -> str:
-    """Describe a plan for a terminal.
-
-    Parameters
-    ----------
-    plan : CogPlan
-        The plan.
-
-    Returns
-    -------
-    str
-        Several lines.
-    """
+    """Describe a plan for a terminal, in several lines."""
     lines = [_plan_title(plan), *_aligned(_plan_rows(plan))]
     lines += ["  levels", *_columns(LEVEL_TITLES, _plan_levels(plan))]
     return "\n".join(lines)
 
 
 def plan_html(plan: CogPlan) -> str:
-    """Describe a plan for a notebook, with a picture of the pyramid.
-
-    Parameters
-    ----------
-    plan : CogPlan
-        The plan.
-
-    Returns
-    -------
-    str
-        HTML, all text escaped.
-    """
+    """Describe a plan as HTML for a notebook, with a picture of the pyramid."""
     parts = [
         f"<b>{escape(_plan_title(plan))}</b>",
-        _svg(plan),
+        plan_svg(plan),
         _html_rows(_plan_rows(plan)),
         _html_table(LEVEL_TITLES, _plan_levels(plan)),
     ]
@@ -149,18 +121,7 @@ def plan_html(plan: CogPlan) -> str:
 
 
 def result_text(result: CogResult) -> str:
-    """Describe a written file for a terminal.
-
-    Parameters
-    ----------
-    result : CogResult
-        The result.
-
-    Returns
-    -------
-    str
-        Several lines.
-    """
+    """Describe a written file for a terminal, in several lines."""
     lines = [f"CogResult {result.path}", *_aligned(_result_rows(result))]
     if result.levels:
         lines += _columns((*LEVEL_TITLES, "encoded"), _result_levels(result))
@@ -168,18 +129,7 @@ def result_text(result: CogResult) -> str:
 
 
 def result_html(result: CogResult) -> str:
-    """Describe a written file for a notebook, with a small picture of it.
-
-    Parameters
-    ----------
-    result : CogResult
-        The result; its file may be gone.
-
-    Returns
-    -------
-    str
-        HTML, all text escaped.
-    """
+    """Describe a written file for a notebook, with a small picture if it is there."""
     parts = [f"<b>{escape(result.path)}</b>"]
     png = picture(result.path, max_side=PICTURE_SIDE)
     if png is not None:
@@ -349,56 +299,6 @@ def _html_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         for row in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _svg(plan: CogPlan) -> str:
-    """Draw the levels side by side: thin lines are tiles, thick ones are chunks."""
-    scale = SVG_SIDE / max(plan.height, plan.width)
-    first = {
-        level.index: stage.chunk_size >> step
-        for stage in plan.stages
-        for step, level in enumerate(stage.levels)
-    }
-    shapes, left, bottom = (
-        [],
-        1.0,
-        SVG_SIDE * plan.height / max(plan.height, plan.width),
-    )
-    for level in plan.levels:
-        width, height = level.width * scale, level.height * scale
-        if level.index and max(width, height) < SVG_MIN_SIDE:
-            break
-        shapes.append(_svg_level(level, first[level.index], scale, (left, bottom)))
-        left += width + SVG_GAP
-    return (
-        f'<svg width="{left:.0f}" height="{bottom + 4:.0f}" '
-        'xmlns="http://www.w3.org/2000/svg" style="display:block;margin:6px 0" '
-        f'stroke="currentColor" fill="none">{"".join(shapes)}</svg>'
-    )
-
-
-def _svg_level(
-    level: Level, chunk_size: int, scale: float, corner: tuple[float, float]
-) -> str:
-    """Draw one level; `corner` is its bottom left one."""
-    left, bottom = corner
-    width, height = level.width * scale, level.height * scale
-    top = bottom - height + 1
-    path = []
-    for step, opacity in ((level.tile_size, 0.25), (chunk_size, 0.9)):
-        cell = step * scale
-        if cell < SVG_MIN_CELL:
-            continue
-        columns = (i * cell for i in range(1, math.ceil(width / cell)))
-        rows = (i * cell for i in range(1, math.ceil(height / cell)))
-        lines = [f"M{left + x:.1f} {top:.1f}v{height:.1f}" for x in columns]
-        lines += [f"M{left:.1f} {top + y:.1f}h{width:.1f}" for y in rows]
-        path.append(f'<path d="{"".join(lines)}" stroke-opacity="{opacity}"/>')
-    title = f"<title>level {level.index}: {level.width} x {level.height}</title>"
-    return (
-        f'<g>{title}<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" '
-        f'height="{height:.1f}" fill="#4c78a8" fill-opacity="0.25"/>{"".join(path)}</g>'
-    )
 
 
 # --- a small picture ----------------------------------------------------------------

@@ -167,18 +167,7 @@ def _samples(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def unit_windows(warp: Warp) -> list[list[Unit]]:
-    """Give all units, row by row.
-
-    Parameters
-    ----------
-    warp : Warp
-        The two grids.
-
-    Returns
-    -------
-    list of list of Unit
-        A unit beyond the source has an empty window.
-    """
+    """Give all units, row by row; one beyond the source has an empty window."""
     rows, cols = warp.unit_counts
     return [
         [

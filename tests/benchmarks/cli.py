@@ -7,7 +7,7 @@ import os
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -16,7 +16,7 @@ from benchmarks.contenders import CONTENDERS
 from benchmarks.scenes import DATA, KINDS, Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from _typeshed import DataclassInstance
 
@@ -25,6 +25,7 @@ CODECS = ("deflate:6", "zstd:1", "zstd:9", "default")
 ROUNDS = 5
 TIMEOUT = 3600.0
 CORES = len(os.sched_getaffinity(0))
+Figures = TypeVar("Figures", bound="DataclassInstance")
 
 folder_option = click.option(
     "--folder",
@@ -199,13 +200,8 @@ def measure_memory(
     The source needs no disk; the file of the largest size does.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found = []
-    for each in memory.run(shapes, sizes, threads, folder, timeout):
-        click.echo(" ".join(memory.row(each)))
-        found.append(each)
-    _finish(
-        "memory", found, tables.table(memory.HEADER, map(memory.row, found)), folder
-    )
+    found = memory.run(shapes, sizes, threads, folder, timeout)
+    _show("memory", found, memory.HEADER, memory.row, folder)
 
 
 @main.command("scale")
@@ -217,13 +213,8 @@ def measure_scale(height: int, width: int, folder: Path, timeout: float) -> None
     """Time plan, graph and header of a huge raster; no pixel is made."""
     folder.mkdir(parents=True, exist_ok=True)
     click.echo(f"{width} x {height}, uint8")
-    found = []
-    for each in scale.run(height, width, timeout):
-        click.echo(" ".join(scale.row(each)))
-        found.append(each)
-    _finish(
-        "scale", found, tables.table(scale.HEADER_ROW, map(scale.row, found)), folder
-    )
+    found = scale.run(height, width, timeout)
+    _show("scale", found, scale.HEADER_ROW, scale.row, folder)
 
 
 @main.command("scheduler")
@@ -261,19 +252,24 @@ def measure_scheduler(
     """Measure what a write asks of Dask's scheduler."""
     folder.mkdir(parents=True, exist_ok=True)
     scene = scheduler.Scene(size, chunk, blocksize)
-    found = []
-    for each in scheduler.run(tools, scene, workers, folder, timeout):
-        click.echo(" ".join(scheduler.row(each)))
-        found.append(each)
-    shown = tables.table(scheduler.HEADER, map(scheduler.row, found))
-    _finish("scheduler", found, shown, folder)
+    found = scheduler.run(tools, scene, workers, folder, timeout)
+    _show("scheduler", found, scheduler.HEADER, scheduler.row, folder)
 
 
-def _finish(
-    name: str, found: Sequence[DataclassInstance], shown: str, folder: Path
+def _show(
+    name: str,
+    found: Iterable[Figures],
+    header: Sequence[str],
+    row: Callable[[Figures], Sequence[str]],
+    folder: Path,
 ) -> None:
-    """Show the table and keep every figure."""
-    values = {"machine": series.machine(), name: [asdict(each) for each in found]}
+    """Tell each of the figures as it comes, then all as a table; keep both."""
+    kept = []
+    for each in found:
+        click.echo(" ".join(row(each)))
+        kept.append(each)
+    shown = tables.table(header, map(row, kept))
+    values = {"machine": series.machine(), name: [asdict(each) for each in kept]}
     path = folder / f"{name}.json"
     path.write_text(json.dumps(values, indent=1), encoding="utf-8")
     (folder / f"{name}.md").write_text(shown + "\n", encoding="utf-8")

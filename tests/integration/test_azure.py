@@ -39,12 +39,7 @@ class TestAzureSink(StoreContract):
 
     def make(self, *, overwrite=True):
         return AzureSink(
-            f"az://{CONTAINER}/{self.blob}",
-            CONTAINER,
-            self.blob,
-            "token",
-            overwrite,
-            options=self.options,
+            f"az://{CONTAINER}/{self.blob}", "token", overwrite, options=self.options
         )
 
     def ask(self, method, *arguments):
@@ -134,16 +129,10 @@ def test_a_blob_has_the_bytes_of_the_file(tmp_path, store, monkeypatch):
 
 def test_the_account_may_stand_in_the_url():
     """As Azure's own tools write it."""
-    sink = AzureSink.of(
-        "abfs://data@account.dfs.core.windows.net/a/b.tif",
-        "token",
-        {},
-        AzureSink.limits,
-        overwrite=True,
-    )
+    sink = AzureSink("abfs://data@account.dfs.core.windows.net/a/b.tif", "token")
 
     assert (sink.container, sink.blob) == ("data", "a/b.tif")
-    assert sink.options == {"account_name": "account"}
+    assert sink.client_options == {"account_name": "account"}
 
 
 def test_a_missing_client_is_named_with_its_remedy(monkeypatch):

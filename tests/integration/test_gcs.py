@@ -39,11 +39,11 @@ class TestGoogle(SinkContract):
     def make(self, *, overwrite=True):
         return StreamSink(
             f"gs://{self.name}",
-            "gs",
-            self.name,
             "token",
             overwrite,
             options=self.options,
+            protocol="gs",
+            name=self.name,
         )
 
     def content(self):

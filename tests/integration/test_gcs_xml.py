@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import pickle
-from urllib.parse import urlsplit
 
 import dask.array as da
 import fsspec
@@ -13,7 +12,8 @@ import numpy as np
 import pytest
 
 import lazycog
-from contracts import SECOND, StoreContract
+from buckets import NAME, Bucket
+from contracts import SECOND, UploadContract
 from faults import proxied
 from google_xml import TOKEN, GoogleHandler
 from lazycog.errors import (
@@ -22,13 +22,12 @@ from lazycog.errors import (
     OptionError,
     SinkError,
 )
-from lazycog.sinks._google_xml import Answer, GoogleError, call
+from lazycog.sinks._google_xml import Answer, GoogleError, Request, call
 from lazycog.sinks.fsspec_stream import StreamSink
 from lazycog.sinks.gcs import LIMITS, GcsSink, _is_transient, has_uploads
 from oracles import raster
 
 pytestmark = pytest.mark.cloud
-BUCKET = "bucket"
 MIB = 2**20
 names = (f"a folder/object-{number}.tif" for number in itertools.count())
 
@@ -42,41 +41,6 @@ def impatient(monkeypatch):
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
-class Store:
-    """A bucket of moto's, looked at past the sink and past the proxy."""
-
-    def __init__(self, moto):
-        self.client = fsspec.filesystem("s3", **moto)
-        self.port = urlsplit(moto["endpoint_url"]).port
-        self.call("create_bucket")
-
-    def call(self, method, **arguments):
-        """Make a request of S3's."""
-        return self.client.call_s3(method, Bucket=BUCKET, **arguments)
-
-    def head(self, key):
-        """Give an object's properties, None without the object."""
-        try:
-            return self.call("head_object", Key=key)
-        except FileNotFoundError:
-            return None
-
-    def content(self, key):
-        """Give an object's bytes, None without the object."""
-        if self.head(key) is None:
-            return None
-        self.client.invalidate_cache()
-        return self.client.cat_file(f"{BUCKET}/{key}")
-
-    def left(self, key):
-        """List uploads of a key, and objects whose names begin with it."""
-        uploads = self.call("list_multipart_uploads", Prefix=key).get("Uploads", [])
-        found = self.call("list_objects_v2", Prefix=key).get("Contents", [])
-        return [each["Key"] for each in uploads] + [
-            each["Key"] for each in found if each["Key"] != key
-        ]
-
-
 def line(port):
     """Give gcsfs's options for a port."""
     endpoint = f"http://127.0.0.1:{port}"
@@ -86,7 +50,7 @@ def line(port):
 @pytest.fixture(scope="module")
 def store(moto_server):
     """The bucket."""
-    return Store(moto_server)
+    return Bucket(moto_server)
 
 
 @pytest.fixture(scope="module")
@@ -96,47 +60,21 @@ def google(store):
         yield line(port)
 
 
-class TestGcsSink(StoreContract):
+class TestGcsSink(UploadContract):
     """Google's dialect of multipart uploads."""
 
     @pytest.fixture(autouse=True)
     def destination(self, store, google):
-        self.store, self.options, self.key = store, google, next(names)
+        self.bucket, self.options, self.key = store, google, next(names)
 
     def make(self, *, overwrite=True, is_lazy=False):
         return GcsSink(
-            f"gs://{BUCKET}/{self.key}",
-            BUCKET,
-            self.key,
+            f"gs://{NAME}/{self.key}",
             "token",
             overwrite,
-            LIMITS,
-            is_lazy,
-            self.options,
+            options=self.options,
+            is_lazy=is_lazy,
         )
-
-    def content(self):
-        return self.store.content(self.key)
-
-    def fill(self, content):
-        self.store.call("put_object", Key=self.key, Body=content)
-
-    def leftovers(self):
-        return self.store.left(self.key)
-
-    def content_type(self):
-        return self.store.head(self.key)["ContentType"]
-
-    def test_a_lazy_upload_is_begun_once(self):
-        """The task may run again, on another worker."""
-        sink = self.make(is_lazy=True)
-
-        first, second = sink.begin(), sink.begin()
-
-        assert first == second
-        assert self.leftovers().count(self.key) == 1
-        sink.abort()
-        assert self.leftovers() == []
 
     def test_a_part_that_is_damaged_on_the_way_is_refused(self, monkeypatch):
         """Each carries its checksum."""
@@ -192,7 +130,7 @@ def test_an_object_has_the_bytes_of_the_file(store, google, wanted, more):
     key = next(names)
     options = {**google, "metadata": {"owner": "me"}}
 
-    result = write(f"gs://{BUCKET}/{key}", options, **more)
+    result = write(f"gs://{NAME}/{key}", options, **more)
 
     assert store.content(key) == wanted
     assert store.left(key) == []
@@ -200,14 +138,14 @@ def test_an_object_has_the_bytes_of_the_file(store, google, wanted, more):
     assert found["Metadata"]["owner"] == "me"
     assert found["ContentType"].startswith("image/tiff; application=geotiff")
     assert "-" in found["ETag"]  # it came in parts
-    assert result.path == f"gs://{BUCKET}/{key}"
+    assert result.path == f"gs://{NAME}/{key}"
 
 
 def test_a_small_object_is_one_request(store, google, tmp_path):
     """With the same metadata."""
     key, array = next(names), scene((300, 300))
 
-    write(f"gcs://{BUCKET}/{key}", {**google, "metadata": {"owner": "me"}}, array)
+    write(f"gcs://{NAME}/{key}", {**google, "metadata": {"owner": "me"}}, array)
 
     lazycog.to_cog(array, tmp_path / "a.tif", progress=False)
     assert store.content(key) == (tmp_path / "a.tif").read_bytes()
@@ -219,7 +157,7 @@ def test_a_lazy_write_computes_to_the_same_object(store, google, wanted):
     """The first task begins the upload; its note goes with the commit."""
     key = next(names)
 
-    write(f"gs://{BUCKET}/{key}", google, compute=False).compute()
+    write(f"gs://{NAME}/{key}", google, compute=False).compute()
 
     assert store.content(key) == wanted
     assert store.left(key) == []
@@ -236,7 +174,7 @@ def test_a_line_that_breaks(store, wanted, lost, overwrite):
         proxy,
         port,
     ):
-        write(f"gs://{BUCKET}/{key}", line(port), overwrite=overwrite)
+        write(f"gs://{NAME}/{key}", line(port), overwrite=overwrite)
 
     assert proxy.faults
     assert store.content(key) == wanted
@@ -247,14 +185,14 @@ def test_a_line_that_breaks(store, wanted, lost, overwrite):
 def test_a_line_that_stays_broken(store, dead):
     """One clear error, the old object, and nothing left behind."""
     key = next(names)
-    store.call("put_object", Key=key, Body=b"old")
+    store.fill(key, b"old")
 
     broken = proxied(store.port, 0, handler=GoogleHandler, rate=0, dead=dead)
     with (
         broken as (_, port),
         pytest.raises(SinkError, match=r"as it was|nothing was written"),
     ):
-        write(f"gs://{BUCKET}/{key}", line(port))
+        write(f"gs://{NAME}/{key}", line(port))
 
     assert store.content(key) == b"old"
     assert store.left(key) == []
@@ -263,23 +201,18 @@ def test_a_line_that_stays_broken(store, dead):
 def test_an_existing_object_is_refused_before_any_task(store, google):
     """Without an upload."""
     key = next(names)
-    store.call("put_object", Key=key, Body=b"old")
+    store.fill(key, b"old")
 
     with pytest.raises(DestinationExistsError, match="overwrite=False"):
-        write(f"gs://{BUCKET}/{key}", google, overwrite=False)
+        write(f"gs://{NAME}/{key}", google, overwrite=False)
 
     assert store.content(key) == b"old"
 
 
 def test_a_wrong_token_is_told_at_once(google):
     """Nothing is tried again, and the token is not in the message."""
-    sink = GcsSink.of(
-        f"gs://{BUCKET}/a.tif",
-        "token",
-        {**google, "token": "hunter2"},
-        LIMITS,
-        overwrite=True,
-        is_lazy=False,
+    sink = GcsSink(
+        f"gs://{NAME}/a.tif", "token", options={**google, "token": "hunter2"}
     )
 
     with pytest.raises(SinkError, match="AuthenticationRequired") as caught:
@@ -292,8 +225,8 @@ def test_uploads_of_exactly_one_key_are_aborted(store, google):
     """Stores list by prefix: a neighbour's upload stays."""
     for key in ("stale.tif", "stale.tif.ovr"):
         store.call("create_multipart_upload", Key=key)
-    store.call("put_object", Key="stale.tif.lazycog-resume/head", Body=b"{}")
-    url = f"gs://{BUCKET}/stale.tif"
+    store.fill("stale.tif.lazycog-resume/head", b"{}")
+    url = f"gs://{NAME}/stale.tif"
 
     assert lazycog.abort_stale(url, storage_options=google) == []
     found = lazycog.abort_stale(url, storage_options=google, older_than="0s")
@@ -304,7 +237,7 @@ def test_uploads_of_exactly_one_key_are_aborted(store, google):
 
 def test_google_and_whoever_lists_uploads_gets_parts(google, google_server):
     """An emulator without the XML API gets small files, as any file system."""
-    url = f"gs://{BUCKET}/a.tif"
+    url = f"gs://{NAME}/a.tif"
 
     assert has_uploads(url, {"token": "anon"})  # not asked
     assert has_uploads(
@@ -393,6 +326,6 @@ def test_an_answer_that_only_looks_good(monkeypatch, content, raised, message):
     monkeypatch.setattr("lazycog.sinks._google_xml.send", lambda *_: answer)
 
     with pytest.raises(raised, match=message) as caught:
-        call(None, "complete_multipart_upload", BUCKET, {})
+        call(None, Request("complete_multipart_upload", NAME))
 
     assert _is_transient(caught.value)  # tried again, and then looked at

@@ -11,13 +11,12 @@ import pytest
 
 import lazycog
 import servers
-from contracts import StoreContract
-from lazycog._parts import PartLimits
+from buckets import NAME, Bucket
+from contracts import UploadContract
 from lazycog.sinks.s3 import S3Sink
 from oracles import raster
 
 pytestmark = pytest.mark.cloud
-BUCKET = "bucket"
 MIB = 2**20
 names = (f"object-{number}.tif" for number in itertools.count())
 
@@ -28,100 +27,29 @@ def impatient(monkeypatch):
     monkeypatch.setattr("lazycog.sinks._retry.FIRST_WAIT_SECONDS", 0.001)
 
 
-class Store:
-    """A bucket, looked at past the sink."""
-
-    def __init__(self, options):
-        self.options = options
-        self.client = fsspec.filesystem("s3", **options)
-        self.client.call_s3("create_bucket", Bucket=BUCKET)
-
-    def head(self, key):
-        """Give an object's properties, None without the object."""
-        try:
-            return self.client.call_s3("head_object", Bucket=BUCKET, Key=key)
-        except FileNotFoundError:
-            return None
-
-    def content(self, key):
-        """Give an object's bytes, None without the object."""
-        if self.head(key) is None:
-            return None
-        return self.client.cat_file(f"{BUCKET}/{key}")
-
-    def uploads(self):
-        """Give keys of uploads that are neither complete nor aborted."""
-        answer = self.client.call_s3("list_multipart_uploads", Bucket=BUCKET)
-        return [each["Key"] for each in answer.get("Uploads", [])]
-
-    def keys(self, key):
-        """Give keys of objects that begin with a key."""
-        answer = self.client.call_s3("list_objects_v2", Bucket=BUCKET, Prefix=key)
-        return [each["Key"] for each in answer.get("Contents", [])]
-
-
 @pytest.fixture(
     scope="module", params=["swift", "moto"] + ["s3"] * bool(servers.named_s3())
 )
 def store(request):
     """A bucket on each server."""
-    return Store(request.getfixturevalue(f"{request.param}_server"))
+    return Bucket(request.getfixturevalue(f"{request.param}_server"))
 
 
-class TestS3Sink(StoreContract):
+class TestS3Sink(UploadContract):
     """A real server and a simulated one."""
 
     @pytest.fixture(autouse=True)
     def destination(self, store):
-        self.store, self.key = store, next(names)
+        self.bucket, self.key = store, next(names)
 
     def make(self, *, overwrite=True, is_lazy=False):
-        url = f"s3://{BUCKET}/{self.key}"
         return S3Sink(
-            url,
-            BUCKET,
-            self.key,
+            f"s3://{NAME}/{self.key}",
             "token",
             overwrite,
-            PartLimits(),
-            is_lazy,
-            self.store.options,
+            options=self.bucket.options,
+            is_lazy=is_lazy,
         )
-
-    def content(self):
-        return self.store.content(self.key)
-
-    def fill(self, content):
-        self.store.client.call_s3(
-            "put_object", Bucket=BUCKET, Key=self.key, Body=content
-        )
-
-    def leftovers(self):
-        keys = [key for key in self.store.keys(self.key) if key != self.key]
-        return [key for key in self.store.uploads() if key == self.key] + keys
-
-    def content_type(self):
-        return self.store.head(self.key)["ContentType"]
-
-    def test_a_lazy_upload_is_begun_once(self):
-        """The task may run again, on another worker."""
-        sink = self.make(is_lazy=True)
-
-        first, second = sink.begin(), sink.begin()
-
-        assert first == second
-        assert self.leftovers().count(self.key) == 1
-        sink.abort()
-        assert self.leftovers() == []
-
-    def test_a_lazy_upload_leaves_nothing_beside_the_object(self):
-        """The note with its name goes with the commit."""
-        sink = self.make(is_lazy=True)
-
-        sink.commit(*self.send(sink))
-
-        assert self.content().endswith(b"end")
-        assert self.leftovers() == []
 
 
 @pytest.mark.parametrize("size", [(500, 500), (3000, 3000)], ids=["whole", "parts"])

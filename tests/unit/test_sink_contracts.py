@@ -128,7 +128,9 @@ class TestStreamSink(SinkContract):
         self.files.makedirs(name, exist_ok=True)
 
     def make(self, *, overwrite=True):
-        return StreamSink("url", self.protocol, self.name, "token", overwrite)
+        return StreamSink(
+            "url", "token", overwrite, protocol=self.protocol, name=self.name
+        )
 
     def content(self):
         if not self.files.exists(self.name):

@@ -82,7 +82,9 @@ def test_other_errors_go_on_as_they_are(error):
 def test_a_draft_that_cannot_be_removed_is_told(monkeypatch):
     """The first error is the one to tell, with a note of the second."""
     files = fsspec.filesystem("memory")
-    sink = StreamSink("memory://draft.tif", "memory", "/draft.tif", "token")
+    sink = StreamSink(
+        "memory://draft.tif", "token", protocol="memory", name="/draft.tif"
+    )
     opened = type(files.open("/other", "wb"))
     first = OSError(28, "No space left on device")
 

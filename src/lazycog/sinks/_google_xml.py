@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -72,6 +72,62 @@ class GoogleError(OSError):
 
 
 @dataclass(frozen=True)
+class Request:
+    """What is asked, in boto3's words."""
+
+    method: str
+    """S3's name of the call."""
+    bucket: str
+    arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def verb(self) -> str:
+        """HTTP method."""
+        return CALLS[self.method][0]
+
+    @property
+    def target(self) -> str:
+        """Path and query."""
+        key = f"/{quote(self.arguments['Key'])}" if "Key" in self.arguments else ""
+        known = {
+            name: self.arguments[each]
+            for each, name in QUERY.items()
+            if each in self.arguments
+        }
+        query = "&".join(filter(None, [CALLS[self.method][1], urlencode(known)]))
+        return f"/{quote(self.bucket)}{key}{'?' if query else ''}{query}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers, but for those of who asks."""
+        headers = {
+            name: self.arguments[each]
+            for each, name in HEADERS.items()
+            if self.arguments.get(each)
+        }
+        for name, text in self.arguments.get("Metadata", {}).items():
+            headers[f"{METADATA}{name}"] = text
+        if "MultipartUpload" in self.arguments:
+            headers["Content-Type"] = "application/xml"
+        if "IfNoneMatch" in self.arguments:
+            headers.update(ONLY_IF_ABSENT)
+        return headers
+
+    @property
+    def body(self) -> bytes | None:
+        """The bytes that it carries, None without any."""
+        if "MultipartUpload" not in self.arguments:
+            return self.arguments.get("Body")
+        root = ET.Element("CompleteMultipartUpload")
+        for each in self.arguments["MultipartUpload"]["Parts"]:
+            part = ET.SubElement(root, "Part")
+            ET.SubElement(part, "PartNumber").text = str(each["PartNumber"])
+            ET.SubElement(part, "ETag").text = each["ETag"]
+        content: bytes = ET.tostring(root)
+        return content
+
+
+@dataclass(frozen=True)
 class Answer:
     """What came back, whatever the status."""
 
@@ -110,24 +166,15 @@ class Answer:
             return None
 
 
-def call(
-    filesystem: GCSFileSystem,
-    method: str,
-    bucket: str,
-    arguments: Mapping[str, Any],
-) -> dict[str, Any]:
+def call(filesystem: GCSFileSystem, request: Request) -> dict[str, Any]:
     """Make a request once.
 
     Parameters
     ----------
     filesystem : gcsfs.GCSFileSystem
         Whose credentials, session and endpoint are used.
-    method : str
-        S3's name of the call, as boto3 has it.
-    bucket : str
-        The bucket.
-    arguments : mapping
-        As boto3 takes them.
+    request : Request
+        What is asked.
 
     Returns
     -------
@@ -141,15 +188,15 @@ def call(
     ConnectionError
         The line broke, or something on it answered instead of the store.
     """
-    answer = send(filesystem, method, bucket, arguments)
+    answer = send(filesystem, request)
     if answer.status >= FIRST_ERROR:
         raise answer.refusal()
     given: dict[str, Any] = {
         "ResponseMetadata": {"HTTPHeaders": {"date": answer.headers.get("Date", "")}}
     }
-    if method == "get_object":
+    if request.method == "get_object":
         return {**given, "Body": answer.content}
-    if method == "head_object":
+    if request.method == "head_object":
         return {**given, **_properties(answer.headers)}
     if "ETag" in answer.headers:
         given["ETag"] = _tag(answer.headers["ETag"])
@@ -157,30 +204,21 @@ def call(
         return given
     root = answer.xml()
     if root is None:  # of something between us and the store
-        raise ConnectionError(f"{method} was answered with what is no XML")
+        raise ConnectionError(f"{request.method} was answered with what is no XML")
     if _name(root) == "Error":  # an upload may turn out wrong after "200 OK" is sent
         raise answer.refusal()
     return {**given, **_told(root)}
 
 
-def send(
-    filesystem: GCSFileSystem,
-    method: str,
-    bucket: str,
-    arguments: Mapping[str, Any],
-) -> Answer:
+def send(filesystem: GCSFileSystem, request: Request) -> Answer:
     """Make a request once, and give the answer whatever it is.
 
     Parameters
     ----------
     filesystem : gcsfs.GCSFileSystem
-        Whose credentials, session and endpoint are used.
-    method : str
-        S3's name of the call, as boto3 has it.
-    bucket : str
-        The bucket.
-    arguments : mapping
-        As boto3 takes them.
+        As in :func:`call`.
+    request : Request
+        What is asked.
 
     Returns
     -------
@@ -197,15 +235,14 @@ def send(
     import aiohttp  # noqa: PLC0415 - comes with gcsfs
     from yarl import URL  # noqa: PLC0415 - comes with aiohttp
 
-    verb, _ = CALLS[method]
-    url = URL(_url(filesystem, method, bucket, arguments), encoded=True)
-    headers = _headers(filesystem, arguments)
-    body = _body(arguments)
+    url = URL(f"{_endpoint(filesystem)}{request.target}", encoded=True)
+    headers = _signed(request.headers, filesystem)
+    body = request.body
 
-    async def request() -> Answer:
+    async def ask() -> Answer:
         session = await filesystem._set_session()  # noqa: SLF001 - has no other name
         sent = session.request(
-            verb,
+            request.verb,
             url,
             headers=headers,
             # a stream, which is sent piece by piece
@@ -216,7 +253,7 @@ def send(
             return Answer(answer.status, answer.headers, await answer.read())
 
     try:
-        answer: Answer = sync(filesystem.loop, request)
+        answer: Answer = sync(filesystem.loop, ask)
     except aiohttp.ClientError as error:
         raise ConnectionError(f"{type(error).__name__}: {error}") from error
     return answer
@@ -233,38 +270,15 @@ def _endpoint(filesystem: GCSFileSystem) -> str:
     return base.partition(JSON_API)[0].rstrip("/")
 
 
-def _url(
-    filesystem: GCSFileSystem,
-    method: str,
-    bucket: str,
-    arguments: Mapping[str, Any],
-) -> str:
-    key = f"/{quote(arguments['Key'])}" if "Key" in arguments else ""
-    known = {name: arguments[each] for each, name in QUERY.items() if each in arguments}
-    query = "&".join(filter(None, [CALLS[method][1], urlencode(known)]))
-    return f"{_endpoint(filesystem)}/{quote(bucket)}{key}{'?' if query else ''}{query}"
-
-
-def _headers(
-    filesystem: GCSFileSystem,
-    arguments: Mapping[str, Any],
-) -> dict[str, str]:
-    """Give the headers of a request, with credentials that are still good."""
+def _signed(headers: dict[str, str], filesystem: GCSFileSystem) -> dict[str, str]:
+    """Add who pays, and credentials that are still good."""
     from gcsfs.retry import HttpError  # noqa: PLC0415 - an extra
     from google.auth.exceptions import (  # noqa: PLC0415 - comes with gcsfs
         GoogleAuthError,
         TransportError,
     )
 
-    headers = {
-        name: arguments[each] for each, name in HEADERS.items() if arguments.get(each)
-    }
-    for name, text in arguments.get("Metadata", {}).items():
-        headers[f"{METADATA}{name}"] = text
-    if "MultipartUpload" in arguments:
-        headers["Content-Type"] = "application/xml"
-    if "IfNoneMatch" in arguments:
-        headers.update(ONLY_IF_ABSENT)
+    headers = dict(headers)
     if filesystem.requester_pays:
         named = isinstance(filesystem.requester_pays, str)
         payer = filesystem.requester_pays if named else filesystem.project
@@ -278,19 +292,6 @@ def _headers(
             errno.EACCES, f"the credentials cannot be renewed: {error}"
         ) from error
     return headers
-
-
-def _body(arguments: Mapping[str, Any]) -> bytes | None:
-    """Give the bytes that a request carries, None without any."""
-    if "MultipartUpload" not in arguments:
-        return arguments.get("Body")
-    root = ET.Element("CompleteMultipartUpload")
-    for each in arguments["MultipartUpload"]["Parts"]:
-        part = ET.SubElement(root, "Part")
-        ET.SubElement(part, "PartNumber").text = str(each["PartNumber"])
-        ET.SubElement(part, "ETag").text = each["ETag"]
-    content: bytes = ET.tostring(root)
-    return content
 
 
 def _properties(headers: Mapping[str, str]) -> dict[str, Any]:

@@ -11,22 +11,22 @@ import base64
 import errno
 import hashlib
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import fsspec
 from fsspec.asyn import sync
 
 from lazycog._parts import MIB, PartLimits
-from lazycog.errors import DestinationExistsError, MissingExtraError, SinkError
-from lazycog.sinks._errors import client_errors, refused
+from lazycog.errors import MissingExtraError, SinkError
+from lazycog.sinks._errors import client_errors
 from lazycog.sinks._protocol import CONTENT_TYPE, Receipt
 from lazycog.sinks._retry import retried
+from lazycog.sinks._store import StoreSink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from adlfs import AzureBlobFileSystem
     from azure.storage.blob import BlobProperties
@@ -45,76 +45,52 @@ BUSY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 @dataclass(frozen=True)
-class AzureSink:
-    """Plain value; every operation takes the client of its process."""
+class AzureSink(StoreSink):
+    """A blob, of blocks; its URL may name the account."""
 
-    path: str
-    """URL of the blob."""
-    container: str
-    blob: str
-    token: str
-    """Marks the blob, and the blocks, of this write."""
-    overwrite: bool = True
     limits: PartLimits = LIMITS
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Options of adlfs; never shown, for they may hold credentials."""
 
-    @classmethod
-    def of(
-        cls,
-        url: str,
-        token: str,
-        options: Mapping[str, Any],
-        limits: PartLimits,
-        *,
-        overwrite: bool,
-    ) -> AzureSink:
-        """Resolve a URL, and refuse one that cannot be written.
+    noun: ClassVar[str] = "blob"
 
-        Parameters
-        ----------
-        url : str
-            ``az://container/blob`` or ``abfs://container@account.host/blob``.
-        token : str
-            Marks the blob.
-        options : mapping
-            Options of adlfs.
-        limits : PartLimits
-            What the store accepts.
-        overwrite : bool
-            Whether an existing blob may be replaced.
-
-        Returns
-        -------
-        AzureSink
-            Nothing is created yet.
+    def __post_init__(self) -> None:
+        """Refuse a URL that names no blob.
 
         Raises
         ------
         SinkError
-            The URL names no blob.
+            It has no container, no blob, or names a folder.
         """
-        host, _, blob = url.partition("://")[2].partition("/")
-        container, _, account = host.partition("@")
-        if not container or not blob or blob.endswith("/"):
+        if not self.container or not self.blob or self.blob.endswith("/"):
             raise SinkError(
-                errno.EINVAL, "the URL names no blob: az://container/name.tif", url
+                errno.EINVAL,
+                "the URL names no blob: az://container/name.tif",
+                self.path,
             )
-        known = {"account_name": account.partition(".")[0]} if account else {}
-        sink = cls(url, container, blob, token, overwrite, limits, {**known, **options})
-        sink.check_absent()
-        return sink
 
-    def check_absent(self) -> None:
-        """Refuse an existing blob unless it may be replaced.
+    @property
+    def container(self) -> str:
+        """Where the blob is: ``container@account.host`` stands before its name."""
+        return self._parted[0].partition("@")[0]
 
-        Raises
-        ------
-        DestinationExistsError
-            There is a blob and ``overwrite=False``.
-        """
-        if not self.overwrite and self._properties() is not None:
-            raise self._exists()
+    @property
+    def blob(self) -> str:
+        """Name of the blob."""
+        return self._parted[2]
+
+    @property
+    def client_options(self) -> dict[str, Any]:
+        """Options of adlfs, with the account that the URL names."""
+        account = self._parted[0].partition("@")[2].partition(".")[0]
+        known = {"account_name": account} if account else {}
+        return {**known, **self.options}
+
+    @property
+    def _parted(self) -> tuple[str, str, str]:
+        return self.path.partition("://")[2].partition("/")
+
+    def is_there(self) -> bool:
+        """Whether there is a blob, of whichever write."""
+        return self._properties() is not None
 
     def begin(self) -> str:
         """Name the upload: blocks need nothing to be begun."""
@@ -236,16 +212,9 @@ class AzureSink:
                     return None
                 raise
 
-    def _exists(self) -> DestinationExistsError:
-        return DestinationExistsError(
-            errno.EEXIST,
-            "the blob exists and overwrite=False; remove it or allow it",
-            self.path,
-        )
-
     def _call(self, method: str, *arguments: Any, **more: Any) -> Any:  # noqa: ANN401 - azure's
         """Make a request, again and again while the store is busy."""
-        filesystem = client(self.options)
+        filesystem = client(self.client_options)
 
         async def request() -> Any:  # noqa: ANN401 - azure's own
             service = filesystem.service_client
@@ -260,10 +229,6 @@ class AzureSink:
         return retried(
             lambda: sync(filesystem.loop, request), _is_transient, attempts=ATTEMPTS
         )
-
-    def _refused(self, action: str) -> AbstractContextManager[None]:
-        """Turn the store's refusal into one clear error."""
-        return refused(action, self.path, "the blob is as it was")
 
 
 def client(options: Mapping[str, Any]) -> AzureBlobFileSystem:

@@ -11,24 +11,19 @@ import errno
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import fsspec
 
 from lazycog._parts import PartLimits
-from lazycog.errors import (
-    DestinationExistsError,
-    MissingExtraError,
-    OptionError,
-    SinkError,
-)
-from lazycog.sinks._errors import client_errors, refused
+from lazycog.errors import MissingExtraError, OptionError, SinkError
+from lazycog.sinks._errors import client_errors
 from lazycog.sinks._protocol import CONTENT_TYPE, Receipt
 from lazycog.sinks._retry import retried
+from lazycog.sinks._store import StoreSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from fsspec import AbstractFileSystem
 
@@ -43,20 +38,15 @@ BEGUN = "begun"
 
 
 @dataclass(frozen=True)
-class StreamSink:
-    """Plain value; every operation takes the file system of its process."""
+class StreamSink(StoreSink):
+    """A file, of parts in a spool that the token names."""
 
-    path: str
-    """URL of the file."""
-    protocol: str
-    name: str
-    """Path of the file, without the protocol."""
-    token: str
-    """Names the spool of this write."""
-    overwrite: bool = True
     limits: PartLimits = LIMITS
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Options of the file system; never shown, for they may hold credentials."""
+    protocol: str = field(kw_only=True)
+    name: str = field(kw_only=True)
+    """Path of the file, without the protocol."""
+
+    noun: ClassVar[str] = "file"
 
     @classmethod
     def of(
@@ -67,7 +57,7 @@ class StreamSink:
         limits: PartLimits,
         *,
         overwrite: bool,
-    ) -> StreamSink:
+    ) -> Self:
         """Resolve a URL, and refuse one that cannot be written.
 
         Parameters
@@ -111,31 +101,24 @@ class StreamSink:
         if url.endswith("/") or not name.strip("/"):
             raise SinkError(errno.EINVAL, "the URL names no file", url)
         own = {**known._get_kwargs_from_urls(url), **options}  # noqa: SLF001 - the same
-        sink = cls(
-            _without_password(url), protocol, name, token, overwrite, limits, own
+        return cls(
+            _without_password(url),
+            token,
+            overwrite,
+            limits,
+            own,
+            protocol=protocol,
+            name=name,
         )
-        sink.check_absent()
-        return sink
 
     @property
     def _spool(self) -> str:
         return f"{self.name}.lazycog-{self.token}"
 
-    def check_absent(self) -> None:
-        """Refuse an existing file unless it may be replaced.
-
-        Raises
-        ------
-        DestinationExistsError
-            There is a file and ``overwrite=False``.
-        """
+    def is_there(self) -> bool:
+        """Whether there is a file, of whichever write."""
         with self._refused("look at the destination"):
-            if not self.overwrite and self._call("exists", self.name):
-                raise DestinationExistsError(
-                    errno.EEXIST,
-                    "the file exists and overwrite=False; remove it or allow it",
-                    self.path,
-                )
+            return bool(self._call("exists", self.name))
 
     def begin(self) -> str:
         """Make the spool; again, it changes nothing."""
@@ -249,10 +232,6 @@ class StreamSink:
     @property
     def _files(self) -> AbstractFileSystem:
         return fsspec.filesystem(self.protocol, **self.options)
-
-    def _refused(self, action: str) -> AbstractContextManager[None]:
-        """Turn the file system's refusal into one clear error."""
-        return refused(action, self.path, "the destination is as it was")
 
 
 def _is_transient(error: Exception) -> bool:

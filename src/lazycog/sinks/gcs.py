@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import fsspec
@@ -18,10 +18,12 @@ from lazycog._parts import PartLimits
 from lazycog.errors import MissingExtraError, OptionError
 from lazycog.sinks import _google_xml as google
 from lazycog.sinks._errors import refused
+from lazycog.sinks._google_xml import Request
 from lazycog.sinks._protocol import CONTENT_TYPE
 from lazycog.sinks._retry import retried
+from lazycog.sinks._s3_client import is_busy, md5
 from lazycog.sinks._s3_stale import objects
-from lazycog.sinks.s3 import MARK, STATE_SUFFIX, S3Sink, is_busy, md5
+from lazycog.sinks.s3 import MARK, STATE_SUFFIX, S3Sink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,52 +41,20 @@ LISTED = b"ListMultipartUploadsResult"
 
 @dataclass(frozen=True)
 class GcsSink(S3Sink):
-    """Plain value; every operation takes the client of its process."""
+    """The same over Google's XML API; the options may hold the object's metadata."""
 
-    @classmethod
-    def of(
-        cls,
-        url: str,
-        token: str,
-        options: Mapping[str, Any],
-        limits: PartLimits,
-        *,
-        overwrite: bool,
-        is_lazy: bool,
-    ) -> Self:
-        """Resolve a URL, and refuse one that cannot be written.
-
-        Parameters
-        ----------
-        url : str
-            ``gs://bucket/key``.
-        token : str
-            Marks the object.
-        options : mapping
-            Options of gcsfs, and ``metadata`` of the object.
-        limits : PartLimits
-            What the store accepts.
-        overwrite : bool
-            Whether an existing object may be replaced.
-        is_lazy : bool
-            Whether a task begins the upload.
-
-        Returns
-        -------
-        GcsSink
-            Nothing is created yet.
+    def __post_init__(self) -> None:
+        """Refuse a URL that names no object, and metadata that no header takes.
 
         Raises
         ------
-        SinkError
-            The URL names no object.
         OptionError
             The metadata is not text of ASCII.
+        SinkError
+            The URL has no bucket, no key, or names a folder.
         """
-        _check_metadata(options.get(METADATA) or {})
-        return super().of(
-            url, token, options, limits, overwrite=overwrite, is_lazy=is_lazy
-        )
+        _check_metadata(self.options.get(METADATA) or {})
+        super().__post_init__()
 
     @property
     def state(self) -> ObjectRecords:
@@ -101,7 +71,8 @@ class GcsSink(S3Sink):
         if method == "complete_multipart_upload":
             # the API takes no condition here; the object was looked for just before
             arguments.pop("IfNoneMatch", None)
-        return google.call(client(self.options), method, self.bucket, arguments)
+        request = Request(method, self.bucket, arguments)
+        return google.call(client(self.options), request)
 
     def _is_transient(self, error: Exception) -> bool:
         """Whether the store was busy or the line broke."""
@@ -172,7 +143,7 @@ def has_uploads(url: str, options: Mapping[str, Any]) -> bool:
     bucket = url.partition("://")[2].partition("/")[0]
 
     def ask() -> bool:
-        answer = google.send(filesystem, LIST, bucket, {"MaxUploads": 1})
+        answer = google.send(filesystem, Request(LIST, bucket, {"MaxUploads": 1}))
         if is_busy(answer.response):
             raise answer.refusal()
         return answer.status == google.OK and LISTED in answer.content

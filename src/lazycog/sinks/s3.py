@@ -7,48 +7,27 @@ the write, so that a lost answer to the completion can be settled by looking.
 
 from __future__ import annotations
 
-import base64
 import errno
-import hashlib
 import time
-from dataclasses import dataclass, field, replace
-from http import HTTPStatus
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-import fsspec
-
-from lazycog._parts import PartLimits
-from lazycog.errors import (
-    CogError,
-    DestinationExistsError,
-    MissingExtraError,
-    SinkError,
-)
-from lazycog.sinks._errors import client_errors, refused
+from lazycog.errors import SinkError
+from lazycog.sinks._errors import client_errors
 from lazycog.sinks._protocol import CONTENT_TYPE, Receipt
 from lazycog.sinks._retry import retried
+from lazycog.sinks._s3_client import client, is_refused_condition, is_transient, md5
 from lazycog.sinks._s3_stale import drop_unanswered, stale
 from lazycog.sinks._state import ObjectState
+from lazycog.sinks._store import StoreSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
-
-    from s3fs import S3FileSystem
 
     from lazycog._parts import Buffer
     from lazycog.sinks._protocol import Leftover
     from lazycog.sinks._state import State
 
-TRANSIENT_CODES = frozenset(
-    {
-        *("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable"),
-        *("BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch"),
-        *("OperationAborted", "ConditionalRequestConflict", "RequestTimeTooSkewed"),
-    }
-)
-"""Error codes of S3 that may go away; a damaged body is sent again."""
-BUSY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 ABORT_ATTEMPTS = 10
 ABORT_WAIT_SECONDS = 0.2
 STATE_SUFFIX = ".lazycog-resume"
@@ -58,80 +37,41 @@ MARK = "lazycog-write"
 
 
 @dataclass(frozen=True)
-class S3Sink:
-    """Plain value; every operation takes the client of its process."""
+class S3Sink(StoreSink):
+    """An object, of an upload in parts."""
 
-    path: str
-    """URL of the object."""
-    bucket: str
-    key: str
-    token: str
-    """Marks the object of this write."""
-    overwrite: bool = True
-    limits: PartLimits = field(default_factory=PartLimits)
     is_lazy: bool = False
     """Whether a task begins the upload, which may run twice."""
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Options of s3fs; never shown, for they may hold credentials."""
 
-    @classmethod
-    def of(
-        cls,
-        url: str,
-        token: str,
-        options: Mapping[str, Any],
-        limits: PartLimits,
-        *,
-        overwrite: bool,
-        is_lazy: bool,
-    ) -> Self:
-        """Resolve a URL, and refuse one that cannot be written.
-
-        Parameters
-        ----------
-        url : str
-            ``s3://bucket/key``.
-        token : str
-            Marks the object.
-        options : mapping
-            Options of s3fs.
-        limits : PartLimits
-            What the store accepts.
-        overwrite : bool
-            Whether an existing object may be replaced.
-        is_lazy : bool
-            Whether a task begins the upload.
-
-        Returns
-        -------
-        S3Sink
-            Nothing is created yet.
+    def __post_init__(self) -> None:
+        """Refuse a URL that names no object.
 
         Raises
         ------
         SinkError
-            The URL names no object.
+            It has no bucket, no key, or names a folder.
         """
-        scheme, _, name = url.partition("://")
-        bucket, _, key = name.partition("/")
-        if not bucket or not key or key.endswith("/"):
+        if not self.bucket or not self.key or self.key.endswith("/"):
+            scheme = self.path.partition("://")[0]
             raise SinkError(
-                errno.EINVAL, f"the URL names no object: {scheme}://bucket/key.tif", url
+                errno.EINVAL,
+                f"the URL names no object: {scheme}://bucket/key.tif",
+                self.path,
             )
-        sink = cls(url, bucket, key, token, overwrite, limits, is_lazy, dict(options))
-        sink.check_absent()
-        return sink
 
-    def check_absent(self) -> None:
-        """Refuse an existing object unless it may be replaced.
+    @property
+    def bucket(self) -> str:
+        """Where the object is."""
+        return self.path.partition("://")[2].partition("/")[0]
 
-        Raises
-        ------
-        DestinationExistsError
-            There is an object and ``overwrite=False``.
-        """
-        if not self.overwrite and self._head() is not None:
-            raise self._exists()
+    @property
+    def key(self) -> str:
+        """Name of the object."""
+        return self.path.partition("://")[2].partition("/")[2]
+
+    def is_there(self) -> bool:
+        """Whether there is an object, of whichever write."""
+        return self._head() is not None
 
     def begin(self) -> str:
         """Start an upload and give its name.
@@ -321,7 +261,7 @@ class S3Sink:
         except client_errors() as error:  # whatever it was, the object tells
             if self._is_ours(size):
                 return
-            if _is_refused_condition(error):
+            if is_refused_condition(error):
                 raise self._exists() from error
             raise
 
@@ -380,7 +320,7 @@ class S3Sink:
                 IfNoneMatch="*",
             )
         except OSError as error:
-            if not _is_refused_condition(error):
+            if not is_refused_condition(error):
                 raise
             self._is_gone(upload)
             return self._noted()
@@ -388,13 +328,6 @@ class S3Sink:
 
     def _forget(self) -> None:
         self._call("delete_object", Key=self._note_key)
-
-    def _exists(self) -> DestinationExistsError:
-        return DestinationExistsError(
-            errno.EEXIST,
-            "the object exists and overwrite=False; remove it or allow it",
-            self.path,
-        )
 
     def _call(self, method: str, **arguments: Any) -> Any:  # noqa: ANN401 - botocore
         """Make a request, again and again while the store is busy."""
@@ -406,79 +339,4 @@ class S3Sink:
 
     def _is_transient(self, error: Exception) -> bool:
         """Whether the store was busy or the line broke."""
-        return _is_transient(error)
-
-    def _refused(self, action: str) -> AbstractContextManager[None]:
-        """Turn the store's refusal into one clear error."""
-        return refused(action, self.path, "the object is as it was")
-
-
-def client(options: Mapping[str, Any]) -> S3FileSystem:
-    """Give the S3 client of this process.
-
-    Raises
-    ------
-    MissingExtraError
-        s3fs is not installed.
-    """
-    try:
-        import s3fs  # noqa: F401, PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError(
-            's3:// needs s3fs; install it: pip install "lazycog[s3]"'
-        ) from error
-    config = {"retries": {"max_attempts": 0}, **(options.get("config_kwargs") or {})}
-    # an instance of our own, for what is tried again here alone: loops would multiply
-    filesystem = fsspec.filesystem("s3", **{**options, "config_kwargs": config})
-    filesystem.retries = 1
-    return filesystem
-
-
-def _answer(error: BaseException | None) -> Mapping[str, Any]:
-    """Give what the server answered, as botocore tells it."""
-    cause = None if error is None else error.__cause__
-    found = getattr(error, "response", None) or getattr(cause, "response", None)
-    return found if isinstance(found, dict) else {}
-
-
-def _is_refused_condition(error: BaseException) -> bool:
-    code = _answer(error).get("Error", {}).get("Code")
-    return code in {"PreconditionFailed", "412"}
-
-
-def _is_transient(error: Exception) -> bool:
-    """Whether the store was busy or the line broke."""
-    if isinstance(error, CogError):
-        return False
-    answer = _answer(error)
-    if answer:
-        return is_busy(answer)
-    from s3fs.core import S3_RETRYABLE_ERRORS  # noqa: PLC0415 - an extra
-
-    return isinstance(error, (ConnectionError, TimeoutError, *S3_RETRYABLE_ERRORS))
-
-
-def is_busy(answer: Mapping[str, Any]) -> bool:
-    """Whether what a server answered may go away.
-
-    Parameters
-    ----------
-    answer : mapping
-        As botocore tells it.
-
-    Returns
-    -------
-    bool
-        True for errors of the server, for throttling and for a damaged body.
-    """
-    code = answer.get("Error", {}).get("Code", "")
-    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    server = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    busy = server and status != HTTPStatus.NOT_IMPLEMENTED
-    return bool(busy or status in BUSY or code in TRANSIENT_CODES)
-
-
-def md5(body: bytes) -> str:
-    """Give the MD5 of a body as a header carries it."""
-    digest = hashlib.md5(body, usedforsecurity=False).digest()
-    return base64.b64encode(digest).decode()
+        return is_transient(error)

@@ -1,0 +1,168 @@
+"""What is in a GeoTIFF: its levels, and who reads the one that was opened."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from lazycog._fetch import Pixels
+from lazycog._gdal_io import gdal_arguments
+from lazycog._header_cache import find_image, is_safe, start_headers
+from lazycog._image import Image, current_version
+from lazycog.errors import InputError, OptionError
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+    from lazycog._image import Version
+    from lazycog._location import Location
+
+KEPT = 256
+"""Sources and descriptions that a process remembers."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A level that was opened, and how many there are."""
+
+    pixels: Pixels
+    sizes: tuple[tuple[int, int], ...]
+    """Height and width of every level, full resolution first."""
+    masked: bool
+    """GDAL knows of a mask or an alpha band."""
+
+
+_described: dict[tuple[Location, int], Source] = {}
+
+
+def known_source(location: Location, level: int) -> Source | None:
+    """Give a level from memory, where its file is the same."""
+    known = _described.get((location, level))
+    if known is None or not location.by_gdal:
+        return known
+    return known if current_version(location) == known.pixels.version else None
+
+
+def new_source(location: Location, level: int) -> Source:
+    """Describe a level, and remember it."""
+    source = describe(location, current_version(location), level)
+    remember(_described, (location, level), source)
+    return source
+
+
+def remember(memory: dict[Any, Source], key: object, source: Source) -> None:
+    """Keep a source, and forget the oldest ones where there are many."""
+    while len(memory) >= KEPT:
+        memory.pop(next(iter(memory)), None)
+    memory[key] = source
+
+
+def describe(location: Location, version: Version, level: int) -> Source:
+    """Read the headers of a file, and choose the reader of a level.
+
+    Parameters
+    ----------
+    location : Location
+        Where the file is.
+    version : Version
+        What is there.
+    level : int
+        0 is the full resolution, negative counts from the smallest.
+
+    Returns
+    -------
+    Source
+        What to read.
+
+    Raises
+    ------
+    InputError
+        It is not a GeoTIFF with one raster.
+    OptionError
+        There is no such level.
+    """
+    # local files are GDAL's; remote headers come while GDAL reads what it needs
+    headers = None if location.by_gdal else start_headers(location, version)
+    name, keywords = gdal_arguments(Image(location, version, 0))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(name, **keywords) as dataset:
+                _check_kind(location, dataset)
+                factors = len(dataset.overviews(1))
+                index = _level_index(location, level, factors + 1)
+                sizes = [dataset.shape]
+                facts = _facts(dataset)
+            for overview in range(factors):
+                with rasterio.open(
+                    name, **keywords, overview_level=overview
+                ) as dataset:
+                    sizes.append(dataset.shape)
+                    facts = _facts(dataset) if overview == index - 1 else facts
+    except RasterioError as error:
+        raise InputError(f"{location}: GDAL cannot open it: {error}") from error
+    dtype, tile, count, together, masked = facts
+    tiff = None if headers is None else headers.result()
+    ifd, by_tiles = None, False
+    if tiff is not None:
+        ifd = find_image(tiff, index, sizes[index], tile)
+    if tiff is not None and ifd is not None:
+        header = tiff.ifd(ifd)
+        by_tiles = header.samples_per_pixel == count and is_safe(header, dtype)
+    pixels = Pixels(
+        location,
+        version,
+        level=index,
+        shape=(count, *sizes[index]),
+        dtype=dtype,
+        tile=tile,
+        together=together,
+        ifd=ifd,
+        by_tiles=by_tiles,
+    )
+    return Source(pixels, tuple(sizes), masked)
+
+
+def _facts(
+    dataset: DatasetReader,
+) -> tuple[np.dtype[Any], tuple[int, int], int, bool, bool]:
+    """Give dtype, tile, band count, whether bands share a tile, and have a mask."""
+    name = dataset.dtypes[0]
+    # rasterio has a name of its own for complex integers
+    dtype = np.dtype("complex64" if name == "complex_int16" else name)
+    flags = {flag.name for each in dataset.mask_flag_enums for flag in each}
+    masked = bool(flags & {"per_dataset", "alpha"})
+    together = dataset.count == 1 or (
+        dataset.interleaving is not None and dataset.interleaving.name == "pixel"
+    )
+    return dtype, tuple(dataset.block_shapes[0]), dataset.count, together, masked
+
+
+def _check_kind(location: Location, dataset: DatasetReader) -> None:
+    if dataset.driver not in {"GTiff", "COG"}:
+        raise InputError(
+            f"{location} is {dataset.driver}, not a GeoTIFF; open it with "
+            "rioxarray.open_rasterio()"
+        )
+    if dataset.subdatasets or not dataset.count:
+        raise InputError(
+            f"{location} holds {len(dataset.subdatasets)} rasters; open one of them "
+            "with rioxarray.open_rasterio()"
+        )
+    if len(set(dataset.dtypes)) > 1:
+        raise InputError(f"{location} has bands of several dtypes: {dataset.dtypes}")
+
+
+def _level_index(location: Location, level: int, count: int) -> int:
+    if isinstance(level, bool) or not isinstance(level, int | np.integer):
+        raise OptionError(f"level={level!r} must be a whole number")
+    if not -count <= level < count:
+        raise OptionError(
+            f"level={level}: {location} has {count} level(s), 0 to {count - 1}"
+        )
+    return int(level) % count
