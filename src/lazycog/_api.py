@@ -263,6 +263,7 @@ def quicklook(  # noqa: PLR0913 - all but two by name
     bands: Sequence[int | str] | None = None,
     stretch: Literal["percentile", "minmax"] | None = "percentile",
     percentiles: tuple[float, float] = (2.0, 98.0),
+    gamma: float = 1.0,
     size: int = 1024,
     background: tuple[int, int, int] | None = None,
     quality: int | None = None,
@@ -287,6 +288,9 @@ def quicklook(  # noqa: PLR0913 - all but two by name
         values as they are, cut off below 0 and above 255.
     percentiles : (low, high)
         For the stretch of that name.
+    gamma : float
+        Above 1 brightens what lies between black and white: 2 shows dark ground beside
+        clouds.
     size : int
         Longest side in pixels; a smaller raster keeps its size.
     background : (red, green, blue), optional
@@ -328,6 +332,7 @@ def quicklook(  # noqa: PLR0913 - all but two by name
         bands=None if bands is None else tuple(bands),
         stretch=stretch,
         percentiles=percentiles,
+        gamma=gamma,
         size=size,
         background=background,
         quality=quality,

@@ -361,6 +361,13 @@ def abort_stale(
     help="Low and high percentile, for that stretch.",
 )
 @click.option(
+    "--gamma",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Above 1 brightens: 2 shows dark ground beside clouds.",
+)
+@click.option(
     "--size", type=int, default=1024, show_default=True, help="Longest side in pixels."
 )
 @click.option(
@@ -381,7 +388,7 @@ def quicklook(session: Session, /, **parameters: Any) -> None:  # noqa: ANN401 -
     SRC is as for convert. The smallest overview of a GeoTIFF that suffices is read,
     else every chunk once. DST ends in .png, .jpg, .webp or .jp2.
     """
-    names = ("percentiles", "size", "background", "quality")
+    names = ("percentiles", "gamma", "size", "background", "quality")
     options = {name: parameters[name] for name in names}
     options["bands"] = [
         band for text in parameters["bands"] for band in _names(text)
@@ -460,11 +467,13 @@ def _tell_demo(files: DemoFiles, outcome: DemoOutcome) -> None:
     if not outcome.report.ok:
         raise JobError(f"{files.cog} is not valid; see lazycog validate {files.cog}")
     click.echo(f"picture: {files.png}\n\nNext:")
+    colours = files.folder / "vegetation.jpg"
     for command in (
         f"lazycog info {files.cog}",
         f"lazycog plan {files.zarr} --compress deflate --interleave band",
         f"lazycog convert {files.zarr} {files.folder / 'nir.tif'} --bands nir",
         f"lazycog validate {files.folder / 'nir.tif'}",
+        f"lazycog quicklook {files.cog} {colours} --bands 4,1,2 --gamma 2",
     ):
         click.echo(f"  {command}")
 

@@ -15,9 +15,10 @@ import numpy as np
 import rioxarray  # noqa: F401 - registers .rio
 import xarray as xr
 
-from lazycog import _api, _open, _validate
-from lazycog._views import human_bytes, picture
-from lazycog.errors import CogError, MissingExtraError
+from lazycog import _api, _open, _progress, _validate
+from lazycog._views import human_bytes
+from lazycog._watch import ChunkDone
+from lazycog.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,8 +46,8 @@ LAND_CELLS = 3
 """The largest cells fit this often into the scene."""
 MEMORY_SHARE = 0.6
 """The conversion may use this part of the raw size, so that the scene cannot fit."""
-PICTURE_MIN_SIDE = 512
-PICTURE_MAX_SIDE = 1024
+GAMMA = 2.0
+"""Of the picture: the ground is dark beside clouds and snow."""
 PIXEL_METERS = 10.0
 CORNER = (399960.0, 5200020.0)
 """Easting and northing of the upper left corner."""
@@ -100,7 +101,7 @@ class DemoOutcome:
     report: Report
     threads: int
     peak_bytes: int | None
-    """Largest resident memory of this process until now, None where not known."""
+    """Largest resident memory until the file was written, None where not known."""
 
 
 def run_demo(
@@ -108,7 +109,7 @@ def run_demo(
     *,
     size: int,
     threads: int,
-    progress: Any,  # noqa: ANN401 - the option's own values
+    progress: _progress.Choice,
     say: Callable[[str], None],
 ) -> DemoOutcome:
     """Make a scene as a Zarr store, convert it, check it and picture it.
@@ -135,8 +136,6 @@ def run_demo(
     ------
     MissingExtraError
         Zarr is not installed.
-    CogError
-        The picture could not be made.
     """
     raw = human_bytes(size * size * len(BANDS) * 2)
     say(
@@ -144,7 +143,7 @@ def run_demo(
     )
     with _removed_on_failure(files.zarr):
         with dask.config.set(scheduler="threads", num_workers=threads):
-            make_scene(files.zarr, size)
+            make_scene(files.zarr, size, progress)
         source = _open.open_source(files.zarr, variable="reflectance")
         plan = _api.plan(source)
         used = allowed_threads(plan, threads)
@@ -152,14 +151,10 @@ def run_demo(
         say(f"converting on {used} thread(s): {raw} with about {allowed} of memory")
         with dask.config.set(scheduler="threads", num_workers=used):
             result = _api.to_cog(source, files.cog, progress=progress)
+        peak = peak_memory()
         report = _validate.validate(files.cog, full=True)
-        png = picture(
-            str(files.cog), max_side=PICTURE_MAX_SIDE, min_side=PICTURE_MIN_SIDE
-        )
-        if png is None:
-            raise CogError(f"{files.cog} cannot be read back for a picture")
-        files.png.write_bytes(png)
-    return DemoOutcome(plan, result, report, used, peak_memory())
+        _api.quicklook(files.cog, files.png, gamma=GAMMA)
+    return DemoOutcome(plan, result, report, used, peak)
 
 
 def allowed_threads(plan: CogPlan, threads: int) -> int:
@@ -210,7 +205,7 @@ def _removed_on_failure(path: Path) -> Iterator[None]:
 # --- the scene ----------------------------------------------------------------------
 
 
-def make_scene(path: Path, size: int) -> None:
+def make_scene(path: Path, size: int, progress: _progress.Choice) -> None:
     """Write a scene as a Zarr store, chunk by chunk.
 
     Parameters
@@ -219,6 +214,8 @@ def make_scene(path: Path, size: int) -> None:
         Of the store; an existing one is replaced.
     size : int
         Side in pixels.
+    progress : "auto" or bool
+        Show how far it is.
 
     Raises
     ------
@@ -234,7 +231,15 @@ def make_scene(path: Path, size: int) -> None:
     if path.exists():
         shutil.rmtree(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    scene(size).to_zarr(path, mode="w", consolidated=False)
+    dataset = scene(size)
+    made = dataset.reflectance
+    with _progress.shown(
+        made.data.npartitions, progress, label="making", unit="chunks"
+    ) as on_chunk:
+        if on_chunk:
+            counted = made.data.map_blocks(_counted, on_chunk, dtype=made.dtype)
+            dataset["reflectance"] = made.copy(data=counted)
+        dataset.to_zarr(path, mode="w", consolidated=False)
 
 
 def scene(size: int) -> xr.Dataset:
@@ -280,6 +285,14 @@ def _scene_chunk(
     """Make the pixels of one chunk."""
     _, rows, cols = block_info[0]["array-location"]
     return scene_pixels(range(*rows), range(*cols), size).astype(block.dtype)
+
+
+def _counted(
+    pixels: NDArray[np.uint16], on_chunk: Callable[[ChunkDone], None]
+) -> NDArray[np.uint16]:
+    """Pass a chunk on, and say that it is made."""
+    on_chunk(ChunkDone(0, 1, pixels.nbytes, 0))
+    return pixels
 
 
 def scene_pixels(rows: range, cols: range, size: int) -> NDArray[np.uint16]:

@@ -37,6 +37,8 @@ class Figures:
     raw_bytes: int
     encoded_bytes: int
     seconds: float
+    unit: str = "tiles"
+    """What is counted."""
 
     @property
     def share(self) -> float:
@@ -46,9 +48,11 @@ class Figures:
     @property
     def rates(self) -> str:
         """Speed in and out, and the compression ratio."""
-        if not self.encoded_bytes or self.seconds <= 0:
+        if not self.tiles or self.seconds <= 0:
             return "waiting for the first chunk"
         read = human_bytes(self.raw_bytes / self.seconds)
+        if not self.encoded_bytes:
+            return f"{read}/s"
         written = human_bytes(self.encoded_bytes / self.seconds)
         ratio = self.raw_bytes / self.encoded_bytes
         return f"{read}/s in, {written}/s out, ratio {ratio:.2f}"
@@ -67,7 +71,7 @@ class Figures:
 
     def __str__(self) -> str:
         """One line with everything."""
-        done = f"{self.tiles}/{self.total} tiles ({self.share:.0%})"
+        done = f"{self.tiles}/{self.total} {self.unit} ({self.share:.0%})"
         return f"{done}, {self.rates}, {self.time_left}"
 
 
@@ -90,6 +94,7 @@ def shown(
     choice: Choice,
     *,
     label: str = "writing",
+    unit: str = "tiles",
 ) -> Iterator[Callable[[ChunkDone], None] | None]:
     """Show the progress of a write while the block runs.
 
@@ -101,6 +106,8 @@ def shown(
         The ``progress`` option.
     label : str
         Stands before the bar.
+    unit : str
+        What is counted.
 
     Yields
     ------
@@ -111,7 +118,7 @@ def shown(
     if display is None:
         yield None
         return
-    meter = Meter(tiles, display)
+    meter = Meter(tiles, display, unit)
     display.start(meter.figures())
     finished = False
     try:
@@ -161,11 +168,11 @@ def in_notebook() -> bool:
 class Meter:
     """Adds events up, from any thread, and hands figures to a display."""
 
-    def __init__(self, total: int, display: Display) -> None:
+    def __init__(self, total: int, display: Display, unit: str = "tiles") -> None:
         self._display = display
         self._lock = threading.Lock()
         self._started = time.monotonic()
-        self._figures = Figures(0, total, 0, 0, 0.0)
+        self._figures = Figures(0, total, 0, 0, 0.0, unit)
         self._stopped = False
 
     def figures(self) -> Figures:
@@ -217,7 +224,7 @@ class TerminalBar:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} tiles"),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"),
             TextColumn("{task.fields[rates]}", markup=False),
             TextColumn("{task.fields[time_left]}", markup=False),
             console=console,
@@ -229,6 +236,7 @@ class TerminalBar:
             total=figures.total,
             rates=self._rates(figures),
             time_left=figures.time_left,
+            unit=figures.unit,
         )
         self._progress.start()
 
@@ -298,7 +306,7 @@ class LogLines:
 
     def start(self, figures: Figures) -> None:
         """Write the first line."""
-        self._write(f"{figures.total} tiles to go")
+        self._write(f"{figures.total} {figures.unit} to go")
 
     def update(self, figures: Figures) -> None:
         """Write a line when the last one is old enough."""
@@ -317,5 +325,6 @@ class LogLines:
 def _last_words(figures: Figures, *, finished: bool) -> str:
     seconds = human_seconds(figures.seconds)
     if finished:
-        return f"{figures.total} tiles in {seconds}, {figures.rates}"
-    return f"stopped at {figures.tiles}/{figures.total} tiles after {seconds}"
+        return f"{figures.total} {figures.unit} in {seconds}, {figures.rates}"
+    done = f"{figures.tiles}/{figures.total} {figures.unit}"
+    return f"stopped at {done} after {seconds}"

@@ -273,7 +273,10 @@ def stretched(
             continue
         low, high = _ends(values, look)
         scaled = (values - low) * (FULL / ((high - low) or 1.0))
-        target[known] = np.clip(scaled, 0, FULL).round()
+        scaled = np.clip(scaled, 0, FULL)
+        if look.gamma != 1:
+            scaled = FULL * (scaled / FULL) ** (1 / look.gamma)
+        target[known] = scaled.round()
     return result
 
 

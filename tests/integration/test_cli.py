@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+import warnings
 from dataclasses import fields
 
 import click
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
+from rasterio.errors import NotGeoreferencedWarning
 
 import lazycog
 import oracles
@@ -420,10 +422,35 @@ def test_demo_makes_converts_checks_and_pictures_a_scene(tmp_path):
     assert "memory:" in outcome.stdout
     assert "lazycog convert" in outcome.stdout
     names = sorted(each.name for each in (tmp_path / "demo").iterdir())
-    assert names == ["scene.png", "scene.tif", "scene.zarr"]
+    assert names == ["scene.png", "scene.png.aux.xml", "scene.tif", "scene.zarr"]
     with rasterio.open(tmp_path / "demo/scene.tif") as cog:
         assert cog.descriptions == ("red", "green", "blue", "nir")
         assert (cog.nodata, cog.scales[0]) == (0, 1e-4)
+
+
+def test_demo_shows_how_far_both_the_scene_and_the_file_are(tmp_path):
+    outcome = call("demo", tmp_path, "--size", 1100, "--progress")
+
+    lines = outcome.stderr.splitlines()
+    assert lines[0] == "making: 4 chunks to go"
+    assert re.match(r"making: 4 chunks in .*B/s$", lines[1])
+    assert lines[2].startswith("writing: ")
+
+
+def test_demo_picture_shows_the_ground(tmp_path):
+    """Clouds and snow are far brighter than the ground, which is most of the scene."""
+    assert call("demo", tmp_path, "--size", 1100).exit_code == 0
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(tmp_path / "scene.png") as picture:
+            *colours, alpha = picture.read()
+            assert picture.crs == "EPSG:32632"
+    seen = np.array(colours)[:, alpha > 0]
+    assert 0.5 < (alpha > 0).mean() < 1
+    assert 60 < np.median(seen) < 200
+    assert seen.min() == 0
+    assert seen.max() == 255
 
 
 def test_demo_asks_before_it_replaces_files(tmp_path):

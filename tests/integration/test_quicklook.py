@@ -90,6 +90,16 @@ def test_minmax_takes_the_extremes(scene, tmp_path):
     assert np.array_equal(read(path)[:3], stretched(means, valid, 0, 100))
 
 
+def test_gamma_brightens_between_black_and_white(tmp_path):
+    pixels = np.array([[[0.0, 36.0, 64.0, 100.0]]])
+
+    path = lazycog.quicklook(
+        oracles.raster(pixels), tmp_path / "a.png", stretch="minmax", gamma=2
+    )
+
+    assert read(path)[0].tolist() == [[0, 153, 204, 255]]
+
+
 def test_no_stretch_keeps_values_and_cuts_off(tmp_path):
     pixels = np.array([[[-5.0, 0.4, 77.6, 300.0]]])
 
@@ -437,6 +447,9 @@ def test_full_disk_or_missing_folder_is_an_error_of_the_destination(scene, tmp_p
         ({"stretch": "log"}, "stretch"),
         ({"percentiles": (98, 2)}, "percentiles"),
         ({"percentiles": (1,)}, "percentiles"),
+        ({"gamma": 0}, "gamma"),
+        ({"gamma": float("inf")}, "gamma"),
+        ({"gamma": True}, "gamma"),
         ({"size": 0}, "size"),
         ({"size": 2.5}, "size"),
         ({"bands": [1, 2]}, "one .*or three"),
