@@ -8,7 +8,7 @@ from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lazycog import _quicklook, _reader, _write, _write_many
+from lazycog import _notice, _quicklook, _reader, _write, _write_many
 from lazycog._look import Look
 from lazycog._options import CogOptions
 from lazycog._raster import as_raster, slices_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from lazycog._options import OptionDict
     from lazycog._plan import CogPlan
-
+    from lazycog._write import Raster
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
@@ -102,7 +102,9 @@ def to_cog(
     >>> folder.cleanup()
     """
     chosen = CogOptions.from_mapping(options)
-    return _write.write(as_raster(raster, chosen), dst, chosen, compute=compute)
+    found = as_raster(raster, chosen)
+    _tell_what_lacks([found])
+    return _write.write(found, dst, chosen, compute=compute)
 
 
 @partial(_spelled_out, without="overview_")
@@ -217,7 +219,15 @@ def to_cogs(
     name, labels, slices = slices_of(raster, dim)
     paths = paths_of(os.fspath(template), name, labels)
     rasters = [as_raster(each, chosen) for each in slices]
+    _tell_what_lacks(rasters)
     return _write_many.write_many(rasters, paths, chosen, compute=compute)
+
+
+def _tell_what_lacks(rasters: Sequence[Raster]) -> None:
+    """Warn once where a CRS or a transform was lost on the way here."""
+    lacks = next(filter(None, (each.description.lacks for each in rasters)), None)
+    if lacks:
+        _notice.warn(lacks)
 
 
 @_spelled_out

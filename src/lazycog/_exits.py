@@ -6,6 +6,7 @@ import contextlib
 import errno
 import sys
 import traceback
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,6 +15,7 @@ import click
 from lazycog.errors import (
     CapacityError,
     CogError,
+    CogWarning,
     InputError,
     MissingExtraError,
     OptionError,
@@ -59,7 +61,8 @@ class Commands(click.Group):
         session = Session()
         kwargs = {**kwargs, "standalone_mode": False, "obj": session}
         try:
-            code = super().main(*args, **kwargs)
+            with _one_line_warnings():
+                code = super().main(*args, **kwargs)
         except click.Abort:  # Ctrl-C, or "no" to a question
             sys.exit(_complain("interrupted", EXIT_INTERRUPTED))
         except click.ClickException as error:
@@ -76,6 +79,27 @@ class Commands(click.Group):
             code = _complain(_message(error), _exit_code(error))
             raise SystemExit(code) from error
         sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextlib.contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Show what lazycog warns of as one line, without a place in the code."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def shown(
+            message: Warning | str,
+            category: type[Warning],
+            *place: Any,  # noqa: ANN401
+        ) -> None:
+            if issubclass(category, CogWarning):
+                click.echo(f"warning: {' '.join(str(message).split())}", err=True)
+            else:
+                show(message, category, *place)
+
+        warnings.showwarning = shown
+        warnings.simplefilter("always", CogWarning)
+        yield
 
 
 def _complain(text: str, code: int) -> int:

@@ -105,6 +105,32 @@ class Description:
             return RGBA - 1 if rgba else None
         return names.index("alpha") if "alpha" in names else None
 
+    @property
+    def is_placed(self) -> bool:
+        """Whether pixels have coordinates of any kind."""
+        points = self.gcps or self.rpcs is not None
+        return bool(points) or self.transform != IDENTITY
+
+    @property
+    def lacks(self) -> str | None:
+        """What is missing of a place on Earth, None for nothing or for all of it.
+
+        Who gives neither CRS nor coordinates has a plain image.
+        """
+        crs = self.crs_wkt or (self.gcps and self.gcps_crs_wkt) or self.rpcs
+        if self.is_placed and not crs:
+            return (
+                "the raster has coordinates but no CRS, so readers of the file cannot "
+                "tell where it is; set it with .rio.write_crs('EPSG:...')"
+            )
+        if self.crs_wkt and not self.is_placed:
+            return (
+                "the raster has a CRS but neither coordinates nor a transform, so "
+                "readers of the file cannot tell where it is; set one with "
+                ".rio.write_transform(transform)"
+            )
+        return None
+
 
 @dataclass(frozen=True)
 class GroundControlPoint:

@@ -11,17 +11,16 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import warnings
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lazycog import _notice
 from lazycog._encode import Summary
 from lazycog._gather import Carry, Sent
 from lazycog._layout import RowPlacement
 from lazycog._park import WaitingPixels
-from lazycog.errors import CogWarning
 from lazycog.sinks._protocol import Receipt
 
 if TYPE_CHECKING:
@@ -82,11 +81,9 @@ def warn_of_another(head: Head, name: str) -> None:
         if head.fingerprint == name
         else "was of another raster or had other options"
     )
-    warnings.warn(
+    _notice.warn(
         f"resume=True: the unfinished write {reason}, so this one starts from the "
-        "beginning",
-        CogWarning,
-        stacklevel=5,
+        "beginning"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,8 @@ class Look:
     stretch: Literal["percentile", "minmax"] | None = "percentile"
     percentiles: tuple[float, float] = (2.0, 98.0)
     """Become black and white."""
+    gamma: float = 1.0
+    """Above 1, what is between them gets brighter: share ** (1 / gamma)."""
     size: int = 1024
     """Longest side in pixels, at most."""
     background: tuple[int, int, int] | None = None
@@ -44,6 +47,7 @@ class Look:
                 f"stretch={self.stretch!r} must be 'percentile', 'minmax' or None"
             )
         self._check_percentiles()
+        self._check_gamma()
         if not _is_whole(self.size, 1, MAX_SIZE):
             raise OptionError(
                 f"size={self.size!r} must be a whole number, 1 to {MAX_SIZE}"
@@ -73,6 +77,14 @@ class Look:
             raise OptionError(
                 f"percentiles={self.percentiles} must be two numbers with "
                 "0 <= low < high <= 100"
+            )
+
+    def _check_gamma(self) -> None:
+        is_number = isinstance(self.gamma, int | float) and self.gamma is not True
+        if not is_number or not 0 < self.gamma < math.inf:
+            raise OptionError(
+                f"gamma={self.gamma!r} must be a number above 0; 1 changes nothing, 2 "
+                "brightens dark ground beside clouds"
             )
 
 

@@ -180,12 +180,13 @@ def _plan_rows(plan: CogPlan) -> list[Row]:
 
 def _crs(plan: CogPlan) -> str:
     """Give the code, or the name of a CRS without one."""
-    wkt = plan.description.crs_wkt
+    wkt, lacks = plan.description.crs_wkt, plan.description.lacks
     if wkt is None:
-        return "none"
+        return "none; set it with .rio.write_crs('EPSG:...')" if lacks else "none"
     authority = CRS.from_wkt(wkt).to_authority()
     name = wkt.partition('["')[2].partition('"')[0]
-    return ":".join(authority) if authority else f"{name} (no code)"
+    text = ":".join(authority) if authority else f"{name} (no code)"
+    return f"{text}, but no coordinates" if lacks else text
 
 
 def _compression(plan: CogPlan) -> str:

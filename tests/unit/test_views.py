@@ -90,17 +90,18 @@ def test_plan_says_how_bigtiff_is_chosen(bigtiff, said):
 
 
 @pytest.mark.parametrize(
-    ("crs", "said"),
+    ("crs", "placed", "said"),
     [
-        (None, "none"),
-        ("EPSG:32632", "EPSG:32632"),
-        ("+proj=laea +lat_0=50 +lon_0=10", "unknown (no code)"),
+        (None, False, "none"),
+        (None, True, "none; set it with .rio.write_crs('EPSG:...')"),
+        ("EPSG:32632", False, "EPSG:32632, but no coordinates"),
+        ("EPSG:32632", True, "EPSG:32632"),
+        ("+proj=laea +lat_0=50 +lon_0=10", True, "unknown (no code)"),
     ],
 )
-def test_plan_says_which_crs_the_file_will_have(crs, said):
-    raster = xr.DataArray(np.zeros((9, 9), "uint8"), dims=("y", "x"))
-    if crs is not None:
-        raster = raster.rio.write_crs(crs)
+def test_plan_says_which_crs_the_file_will_have(crs, placed, said):
+    place = {} if placed else {"transform": None}
+    raster = oracles.raster(np.zeros((9, 9), "uint8"), crs=crs, **place)
 
     assert f"crs          {said}\n" in str(raster.geo.plan())
 
