@@ -150,7 +150,8 @@ class CogOptions:
     """"nearest", "average", "mode" or "rms"; auto takes average, and nearest for bool
     and complex."""
     overview_count: int | None = None
-    """Number of overviews, 0 for none, None until the smallest fits one tile."""
+    """Number of overviews, 0 for none, None until the smallest fits one tile. More
+    than there are down to 1 x 1 pixel is an error."""
     overview_compress: Compress | None = None
     """Codec of the overviews, None for that of the image."""
     overview_quality: int | None = None

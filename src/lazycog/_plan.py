@@ -328,6 +328,7 @@ def plan_cog(
     height, width = size
     encoding = settle_encoding(description, size, options, mask_given=mask_given)
     tile_size = options.blocksize
+    _check_overview_count(size, options)
     levels = tuple(
         Level(index, *level_size, legal_tile_size(*level_size, tile_size))
         for index, level_size in enumerate(
@@ -369,6 +370,23 @@ def plan_cog(
             "that TIFF readers take; lower blocksize= or use interleave='band'"
         )
     return _with_format(plan)
+
+
+def _check_overview_count(size: tuple[int, int], options: CogOptions) -> None:
+    """Refuse more overviews than there are down to a single pixel.
+
+    Raises
+    ------
+    OptionError
+        ``overview_count=`` is too large.
+    """
+    most = max(size).bit_length() - 1
+    if options.overview_count is not None and options.overview_count > most:
+        raise OptionError(
+            f"overview_count={options.overview_count}: a raster of {size[1]} x "
+            f"{size[0]} pixels has {most} overviews at most, the last of 1 x 1; give "
+            f"0 to {most}, or None for as many as it takes to reach one tile"
+        )
 
 
 def _with_format(plan: CogPlan) -> CogPlan:

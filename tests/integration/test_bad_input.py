@@ -439,6 +439,14 @@ CONTRADICTIONS = {
     "number for a bool": ({"statistics": 1}, ("statistics=1", "True, False")),
     "text for a bool": ({"bigtiff": "yes"}, ("bigtiff='yes'", "'auto', True, False")),
     "overview count": ({"overview_count": -1}, ("overview_count=-1", "0 for no")),
+    "too many overviews": (
+        {"overview_count": 30},
+        ("overview_count=30", "64 x 64 pixels has 6 overviews at most", "0 to 6"),
+    ),
+    "overviews of a profile": (
+        {"profile": {"OVERVIEW_COUNT": 7}},
+        ("overview_count=7", "give 0 to 6"),
+    ),
     "overview count True": ({"overview_count": True}, ("overview_count=True", "whole")),
     "too many descriptions": (
         {"descriptions": ["a", "b"]},

@@ -400,6 +400,21 @@ def test_overview_count_is_kept(tmp_path):
             assert len(dataset.overviews(1)) == count
 
 
+@pytest.mark.parametrize(
+    ("shape", "most"), [((1, 1), 0), ((5, 64), 6), ((65, 1), 6), ((127, 3), 6)], ids=str
+)
+def test_as_many_overviews_as_there_are_down_to_one_pixel(tmp_path, shape, most):
+    array = raster(_random(shape, "uint8"))
+
+    write(array, tmp_path / "cog.tif", overview_count=most)
+
+    with rasterio.open(tmp_path / "cog.tif") as dataset:
+        assert len(dataset.overviews(1)) == most
+    assert lazycog.plan(array, overview_count=most).levels[-1].size == (1, 1)
+    with pytest.raises(lazycog.OptionError, match=f"has {most} overviews at most"):
+        lazycog.plan(array, overview_count=most + 1)
+
+
 def test_profile_speaks_gdals_language(tmp_path):
     """Creation options of GDAL do what they say."""
     write(
