@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
+import numbers
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -71,7 +73,7 @@ def with_options(description: Description, options: CogOptions) -> Description:
     flat, spaces = _split_tags(options.tags)
     return replace(
         description,
-        tags={**description.tags, **flat},
+        tags=_merged(description.tags, flat),
         namespaces={**description.namespaces, **spaces},
         colormap=_colormap(description, options),
         colorinterp=_colorinterp(description, options),
@@ -86,17 +88,72 @@ def text(value: object) -> str:
     return str(value)
 
 
+PLAIN = (
+    str,
+    numbers.Number,  # NumPy's, too, and bool
+    np.bool_,
+    np.datetime64,
+    np.timedelta64,
+    dt.date,
+    dt.time,
+    dt.timedelta,
+)
+"""Kinds of values with one obvious text."""
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list | tuple | np.ndarray):
+        return all(map(_is_plain, value))
+    return isinstance(value, PLAIN)
+
+
+def _given_text(value: object, place: str) -> str:
+    """Write a value that the caller gave as text.
+
+    Raises
+    ------
+    OptionError
+        It is an object whose text would say nothing to readers.
+    """
+    if not _is_plain(value):
+        raise OptionError(
+            f"{place} is of type {type(value).__name__}: give text, a number, a date "
+            "or a list of these; str(...) or json.dumps(...) may make text of it"
+        )
+    return text(value)
+
+
+def _given_name(value: object, place: str) -> str | None:
+    return None if value is None else _given_text(value, place)
+
+
+def _given_tags(given: Mapping[Any, Any], place: str) -> dict[str, str | None]:
+    """Write names and values as text; None stays, for a tag to leave out."""
+    return {
+        _given_text(name, f"a name in {place}"): (
+            None if value is None else _given_text(value, f"{place}[{name!r}]")
+        )
+        for name, value in given.items()
+    }
+
+
+def _merged(own: Mapping[str, str], given: Mapping[str, str | None]) -> dict[str, str]:
+    """Put the caller's tags before the raster's; None takes one away."""
+    merged = {**own, **given}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
 def _with_bands(description: Description, options: CogOptions) -> Description:
     count = description.count
-    columns: dict[str, tuple[str, Callable[[Any], Any]]] = {
-        "descriptions": (
-            "description",
-            lambda each: None if each is None else str(each),
+    columns: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
+        "descriptions": ("description", _given_name),
+        "scales": ("scale", _number),
+        "offsets": ("offset", _number),
+        "units": ("unit", _given_name),
+        "band_tags": (
+            "tags",
+            lambda each, place: _merged({}, _given_tags(each, place)),
         ),
-        "scales": ("scale", float),
-        "offsets": ("offset", float),
-        "units": ("unit", lambda each: None if each is None else str(each)),
-        "band_tags": ("tags", lambda each: {str(k): text(v) for k, v in each.items()}),
     }
     bands = list(description.bands)
     for option, (name, convert) in columns.items():
@@ -106,7 +163,9 @@ def _with_bands(description: Description, options: CogOptions) -> Description:
         rule = f"{option}={given!r}: give a list with one value per band, {count} here"
         for index, value in enumerate(_per_band(given, count, rule)):
             try:
-                converted = convert(value)
+                converted = convert(value, f"{option}[{index}]")
+            except OptionError:
+                raise
             except (TypeError, ValueError, AttributeError) as error:
                 kind = "mapping" if option == "band_tags" else "number"
                 raise OptionError(f"{rule}, each a {kind}") from error
@@ -114,6 +173,10 @@ def _with_bands(description: Description, options: CogOptions) -> Description:
     if any(not math.isfinite(x) for band in bands for x in (band.scale, band.offset)):
         raise OptionError("scales and offsets must be finite numbers")
     return replace(description, bands=tuple(bands))
+
+
+def _number(value: Any, _place: str) -> float:  # noqa: ANN401 - any option
+    return float(value)
 
 
 def _per_band(given: Any, count: int, rule: str) -> Collection[Any]:  # noqa: ANN401 - any option
@@ -126,9 +189,9 @@ def _per_band(given: Any, count: int, rule: str) -> Collection[Any]:  # noqa: AN
 
 def _split_tags(
     tags: Mapping[str, Any] | None,
-) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+) -> tuple[dict[str, str | None], dict[str, dict[str, str]]]:
     """Tell tags of the dataset from those of a namespace, which are mappings."""
-    flat: dict[str, str] = {}
+    flat: dict[Any, Any] = {}
     spaces: dict[str, dict[str, str]] = {}
     for name, value in (tags or {}).items():
         if isinstance(value, Mapping):
@@ -137,10 +200,10 @@ def _split_tags(
                     f"tags[{name!r}]: GDAL derives this namespace itself; choose "
                     "another name"
                 )
-            spaces[str(name)] = {str(key): text(each) for key, each in value.items()}
+            spaces[str(name)] = _merged({}, _given_tags(value, f"tags[{name!r}]"))
         else:
-            flat[str(name)] = text(value)
-    return flat, spaces
+            flat[name] = value
+    return _given_tags(flat, "tags"), spaces
 
 
 def _colormap(

@@ -177,7 +177,8 @@ class CogOptions:
     """Cast the variables of a Dataset to their common type; else several types are an
     error."""
     tags: Mapping[str, Any] | None = None
-    """Dataset tags, added to the raster's own attributes."""
+    """Dataset tags, added to the raster's own attributes: text, numbers, dates, lists
+    of these, None to leave the raster's own out, or a mapping for a namespace."""
     band_tags: Sequence[Mapping[str, Any]] | None = None
     """One mapping of tags per band."""
     descriptions: Sequence[str | None] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 import subprocess
@@ -156,6 +157,64 @@ def test_tags_of_a_namespace(tmp_path):
         }
 
 
+PLAIN_VALUES = {
+    "text": ("a", "a"),
+    "number": (1.5, "1.5"),
+    "bool": (True, "True"),
+    "NumPy number": (np.float32(0.5), "0.5"),
+    "NumPy date": (np.datetime64("2024-05-01"), "2024-05-01"),
+    "date": (dt.date(2024, 5, 1), "2024-05-01"),
+    "list": ([1, "b"], "1, b"),
+    "array": (np.array([1, 2]), "1, 2"),
+}
+
+
+@pytest.mark.parametrize(("value", "text"), PLAIN_VALUES.values(), ids=PLAIN_VALUES)
+def test_plain_values_become_text(tmp_path, value, text):
+    options = {"tags": {"A": value, "SPACE": {"B": value}}, "band_tags": [{"C": value}]}
+
+    write(raster(BYTES[0]), tmp_path / "a.tif", **options)
+
+    with rasterio.open(tmp_path / "a.tif") as dataset:
+        assert dataset.tags()["A"] == text
+        assert dataset.tags(ns="SPACE") == {"B": text}
+        assert dataset.tags(1)["C"] == text
+
+
+def test_none_leaves_a_tag_of_the_raster_out(tmp_path):
+    array = raster(BYTES[0], history="long", sensor="OLI")
+    tags = {"history": None, "absent": None, "SPACE": {"A": None, "B": 1}}
+
+    write(array, tmp_path / "a.tif", tags=tags, band_tags=[{"C": None}])
+
+    with rasterio.open(tmp_path / "a.tif") as dataset:
+        assert {"sensor"} == dataset.tags().keys() - {"AREA_OR_POINT"}
+        assert dataset.tags(ns="SPACE") == {"B": "1"}
+        assert "C" not in dataset.tags(1)
+
+
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ({"tags": {"a": object()}}, "tags['a'] is of type object"),
+        ({"tags": {"a": [1, {}]}}, "tags['a'] is of type list"),
+        ({"tags": {"a": b"x"}}, "tags['a'] is of type bytes"),
+        ({"tags": {object(): 1}}, "a name in tags is of type object"),
+        ({"tags": {"S": {"a": np.array([None])}}}, "tags['S']['a'] is of type ndarray"),
+        ({"band_tags": [{"a": {1}}]}, "band_tags[0]['a'] is of type set"),
+        ({"descriptions": [object()]}, "descriptions[0] is of type object"),
+        ({"units": [len]}, "units[0] is of type builtin_function_or_method"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_objects_that_are_no_text_are_refused(tmp_path, options, place):
+    with pytest.raises(lazycog.OptionError, match="give text, a number") as caught:
+        write(raster(BYTES[0]), tmp_path / "a.tif", **options)
+
+    assert str(caught.value).startswith(place)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_gcps_of_a_raster_arrive(tmp_path):
     """As rioxarray keeps them."""
     points = [GroundControlPoint(0, 0, 10, 50, 0), GroundControlPoint(9, 0, 10, 49, 0)]
@@ -209,7 +268,9 @@ def test_further_dims_become_labelled_bands(tmp_path):
         lazy,
         dims=("time", "band", "y", "x"),
         coords={"time": times, "band": ["red", "nir", "swir"]},
-    ).rio.write_transform(Affine(2, 0, 0, 0, -2, 0))
+    )
+    array = array.rio.write_crs("EPSG:32613")
+    array = array.rio.write_transform(Affine(2, 0, 0, 0, -2, 0))
 
     write(array, tmp_path / "a.tif")
 
@@ -230,7 +291,9 @@ def test_variables_of_several_types(tmp_path):
     """An error, unless the caller wants the common type."""
     dataset = xr.Dataset(
         {"a": (("y", "x"), BYTES[0]), "b": (("y", "x"), BYTES[1].astype("int16"))}
-    ).rio.write_transform(Affine(2, 0, 0, 0, -2, 0))
+    )
+    dataset = dataset.rio.write_crs("EPSG:32613")
+    dataset = dataset.rio.write_transform(Affine(2, 0, 0, 0, -2, 0))
 
     with pytest.raises(lazycog.InputError, match=r"promote=True for .* int16"):
         write(dataset, tmp_path / "a.tif")

@@ -148,7 +148,7 @@ def test_dims_in_any_order_and_name(tmp_path, dims, lazy):
     x_dim, y_dim = ("x", "y") if "x" in dims else ("longitude", "latitude")
     array = array.assign_coords(
         {x_dim: np.arange(60) + 0.5, y_dim: 80 - np.arange(50) - 0.5}
-    )
+    ).rio.write_crs("EPSG:32613")
 
     write(array, tmp_path / "cog.tif", blocksize=32)
 
@@ -200,7 +200,7 @@ def test_ascending_y_stays_ascending(tmp_path):
     pixels = _random((40, 50), "uint8")
     array = xr.DataArray(
         pixels, coords={"y": np.arange(40) + 5.5, "x": np.arange(50) + 0.5}
-    )
+    ).rio.write_crs("EPSG:32613")
 
     write(array, tmp_path / "cog.tif", blocksize=32)
 
