@@ -23,6 +23,7 @@ from lazycog.errors import (
     OptionError,
     SinkError,
     SourceChangedError,
+    SourceNotFoundError,
     TileEncodeError,
 )
 
@@ -42,6 +43,7 @@ __all__ = [
     "Report",
     "SinkError",
     "SourceChangedError",
+    "SourceNotFoundError",
     "TileEncodeError",
     "abort",
     "abort_stale",

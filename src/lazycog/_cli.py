@@ -43,7 +43,7 @@ from lazycog._exits import (
 )
 from lazycog._options import CogOptions
 from lazycog._views import human_bytes
-from lazycog.errors import InputError, OptionError
+from lazycog.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 
     from lazycog._demo import DemoFiles, DemoOutcome
     from lazycog._plan import CogPlan
-    from lazycog._report import Report
     from lazycog._result import CogResult
 
 PIPE_WIDTH = 120
@@ -261,7 +260,7 @@ def validate(ctx: click.Context, file: str, *, full: bool, as_json: bool) -> Non
 
     The exit code is 1 when it is not.
     """
-    report = _checked(file, full=full)
+    report = _validate.validate(file, full=full)
     click.echo(_plain.to_json(asdict(report)) if as_json else str(report))
     if not report.ok:
         ctx.exit(EXIT_FAILED)
@@ -529,18 +528,6 @@ def _write(
 ) -> CogResult:
     result: CogResult = _api.to_cog(raster, dst, **options)
     return result
-
-
-def _checked(file: str, *, full: bool) -> Report:
-    """Validate a file that must be there."""
-    try:
-        return _validate.validate(file, full=full)
-    except FileNotFoundError as error:
-        raise InputError(f"{file}: no such file; give another path or URL") from error
-    except IsADirectoryError as error:
-        raise InputError(
-            f"{file} is a folder, not a GeoTIFF; give the path of a file"
-        ) from error
 
 
 def _refuse_same_file(src: str, dst: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lazycog._location import READ_EXTRA, Location, open_store
-from lazycog.errors import InputError, MissingExtraError
+from lazycog.errors import InputError, MissingExtraError, SourceNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +38,10 @@ def current_version(location: Location) -> Version:
 
     Raises
     ------
+    SourceNotFoundError
+        There is no such file.
     InputError
-        There is no such file, or it cannot be reached.
+        It cannot be reached.
     MissingExtraError
         obstore is not installed, and the file is remote.
     """
@@ -49,7 +51,9 @@ def current_version(location: Location) -> Version:
         try:
             found = os.stat(location.gdal_name)  # noqa: PTH116 - one call, no object
         except FileNotFoundError as error:
-            raise InputError(f"{location}: no such file") from error
+            raise SourceNotFoundError(
+                f"{location}: no such file; give another path or URL"
+            ) from error
         except OSError as error:
             raise InputError(f"{location}: {error.strerror}") from error
         return Version(found.st_size, str(found.st_mtime_ns))
@@ -62,7 +66,9 @@ def current_version(location: Location) -> Version:
     try:
         about = obstore.head(store, location.path)
     except FileNotFoundError as error:
-        raise InputError(f"{location}: no such file") from error
+        raise SourceNotFoundError(
+            f"{location}: no such file; give another path or URL"
+        ) from error
     except (BaseError, OSError, ValueError) as error:
         raise InputError(f"{location} cannot be read: {first_line(error)}") from error
     return Version(about["size"], about["e_tag"] or about["last_modified"].isoformat())

@@ -43,14 +43,7 @@ def describe_file(path: str) -> dict[str, Any]:
     InputError
         The file is missing, or GDAL cannot open it.
     """
-    try:
-        report = _validate.validate(path, full=False)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; give another path or URL") from error
-    except IsADirectoryError as error:
-        raise InputError(
-            f"{path} is a folder, not a GeoTIFF; give the path of a file"
-        ) from error
+    report = _validate.validate(path, full=False)
     details = {**report.details, "valid_cog": report.ok}
     try:
         with warnings.catch_warnings():

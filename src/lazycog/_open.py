@@ -18,7 +18,12 @@ import xarray as xr
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from lazycog._selection import CF_MARKS, Opened, choose, rasters, select_bands
-from lazycog.errors import InputError, MissingExtraError, OptionError
+from lazycog.errors import (
+    InputError,
+    MissingExtraError,
+    OptionError,
+    SourceNotFoundError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -67,21 +72,25 @@ def open_source(
 
     Raises
     ------
+    SourceNotFoundError
+        There is no such file.
     InputError
-        There is no such file, variable or band, or the choice is not clear.
+        It has no such variable or band, or the choice is not clear.
     OptionError
         The source has no groups, or takes no options.
 
     Examples
     --------
-    >>> open_source("missing.tif")
+    >>> open_source("missing.tif")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    lazycog.errors.InputError: missing.tif: no such file or folder
+    lazycog.errors.SourceNotFoundError: missing.tif: no such file or folder; ...
     """
     path = os.fspath(src)
     if REMOTE not in path and not Path(path).exists() and not _is_gdal_name(path):
-        raise InputError(f"{path}: no such file or folder")
+        raise SourceNotFoundError(
+            f"{path}: no such file or folder; give another path or URL"
+        )
     _refuse_unused(path, group, storage_options)
     opened: Opened
     if is_zarr(path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +20,11 @@ from lazycog import _tile_rules
 from lazycog._report import Finding, Report, error, warning
 from lazycog._structure import RangeReader, Structure
 from lazycog._tiff import Tag
-from lazycog.errors import InputError
+from lazycog.errors import InputError, SourceNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from lazycog._structure import Level
 
@@ -63,8 +64,8 @@ def validate(
 
     Raises
     ------
-    FileNotFoundError
-        There is no such file.
+    InputError
+        The file cannot be opened; a SourceNotFoundError where there is none.
 
     Notes
     -----
@@ -105,12 +106,31 @@ def _open(
     path: str, storage_options: Mapping[str, Any] | None
 ) -> Iterator[RangeReader]:
     if "://" not in path and "::" not in path:
-        with Path(path).open("rb") as local:
+        with _opened(path, lambda: Path(path).open("rb")) as local:
             yield RangeReader(local, gap_bytes=LOCAL_GAP_BYTES)
         return
     filesystem, key = url_to_fs(path, **(storage_options or {}))
-    with filesystem.open(key, "rb", block_size=REMOTE_GAP_BYTES) as remote:
+    opening = partial(filesystem.open, key, "rb", block_size=REMOTE_GAP_BYTES)
+    with _opened(path, opening) as remote:
         yield RangeReader(remote, gap_bytes=REMOTE_GAP_BYTES)
+
+
+def _opened(path: str, opening: Callable[[], BinaryIO]) -> BinaryIO:
+    """Open a file, or say as the other readers do why not."""
+    try:
+        return opening()
+    except FileNotFoundError as missing:
+        raise SourceNotFoundError(
+            f"{path}: no such file; give another path or URL"
+        ) from missing
+    except IsADirectoryError as folder:
+        raise InputError(
+            f"{path} is a folder, not a GeoTIFF; give the path of a file"
+        ) from folder
+    except PermissionError as refused:
+        raise InputError(
+            f"{path} may not be read; give another path, or ask for permission"
+        ) from refused
 
 
 # --- header and ghost area ---------------------------------------------------------

@@ -2,6 +2,7 @@
 
 * CogError
   + InputError (ValueError)         fix the raster: dims, dtype, CRS, coordinates
+    - SourceNotFoundError (FileNotFoundError)
   + OptionError (ValueError)        fix the call: an option or two that clash
   + MissingExtraError (ImportError) install an optional dependency
   + CapacityError                   change the plan or the machine: classic TIFF, memory
@@ -20,6 +21,13 @@ class CogError(Exception):
 
 class InputError(CogError, ValueError):
     """The raster cannot be written as it is."""
+
+
+class SourceNotFoundError(InputError, FileNotFoundError):
+    """There is no file where one is to be read."""
+
+    # ValueError's comes first, and refuses to make an OSError
+    __new__ = FileNotFoundError.__new__
 
 
 class OptionError(CogError, ValueError):

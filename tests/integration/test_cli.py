@@ -397,7 +397,8 @@ def test_traceback_is_shown_on_demand(position):
 
     assert outcome.exit_code == 2
     assert "Traceback" in outcome.stderr
-    assert outcome.stderr.endswith("error: none.tif: no such file or folder\n")
+    last = outcome.stderr.splitlines()[-1]
+    assert last.startswith("error: none.tif: no such file or folder;")
 
 
 def test_threads_are_those_of_the_call(source, target, monkeypatch):

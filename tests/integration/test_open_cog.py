@@ -659,7 +659,8 @@ def test_url_with_a_query_is_read_too(folder, server):
 
 def test_missing_files_are_named(tmp_path, server):
     for src in (tmp_path / "none.tif", server.url("none.tif")):
-        with pytest.raises(lazycog.InputError, match=r"none\.tif: no such file"):
+        message = r"none\.tif: no such file; give another path or URL"
+        with pytest.raises(lazycog.SourceNotFoundError, match=message):
             lazycog.open_cog(src)
 
 

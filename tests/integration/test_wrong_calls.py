@@ -23,6 +23,7 @@ from lazycog.errors import (
     MissingExtraError,
     OptionError,
     SinkError,
+    SourceNotFoundError,
 )
 
 LONGEST = 420
@@ -267,9 +268,15 @@ PYTHON = {
     "level": (lambda: lazycog.open_cog("a.tif", 9), OptionError, "level=9", "0 to 0"),
     "missing": (
         lambda: lazycog.open_cog("none.tif"),
-        InputError,
+        SourceNotFoundError,
         "none.tif",
-        "no such file",
+        "give another path",
+    ),
+    "nothing to validate": (
+        lambda: lazycog.validate("none.tif"),
+        SourceNotFoundError,
+        "none.tif",
+        "give another path",
     ),
     "chunks": (
         lambda: lazycog.open_cog("a.tif", chunks=-5),

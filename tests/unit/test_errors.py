@@ -16,6 +16,7 @@ from lazycog import errors
 PARENTS = {
     "CogError": (Exception,),
     "InputError": (errors.CogError, ValueError),
+    "SourceNotFoundError": (errors.InputError, FileNotFoundError),
     "OptionError": (errors.CogError, ValueError),
     "MissingExtraError": (errors.CogError, ImportError),
     "CapacityError": (errors.CogError,),

@@ -226,7 +226,7 @@ def test_variables_of_several_shapes_are_listed(dataset, tmp_path):
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(lazycog.InputError, match=r"none\.tif: no such file"):
+    with pytest.raises(lazycog.SourceNotFoundError, match=r"none\.tif: no such file"):
         open_source(tmp_path / "none.tif")
 
 

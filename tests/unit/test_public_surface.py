@@ -33,6 +33,7 @@ NAMES = [
     "Report",
     "SinkError",
     "SourceChangedError",
+    "SourceNotFoundError",
     "TileEncodeError",
     "abort",
     "abort_stale",

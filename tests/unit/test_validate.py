@@ -15,6 +15,7 @@ import rasterio.shutil
 from affine import Affine
 from rio_cogeo import cog_validate
 
+import lazycog
 from lazycog import _tile_rules
 from lazycog._report import Report
 from lazycog._structure import RangeReader
@@ -850,8 +851,16 @@ def test_damaged_headers_give_reports_not_exceptions(originals, tmp_path):
 
 @pytest.mark.parametrize("url", ["{}/missing.tif", "memory://missing.tif"])
 def test_a_missing_file_raises(tmp_path, url):
-    with pytest.raises(FileNotFoundError, match=r"missing\.tif"):
+    """As for every other reader, and Python's own FileNotFoundError, too."""
+    with pytest.raises(
+        lazycog.SourceNotFoundError, match=r"missing\.tif: no such file"
+    ):
         validate(url.format(tmp_path))
+
+
+def test_a_folder_raises(tmp_path):
+    with pytest.raises(lazycog.InputError, match=r"is a folder.*give the path"):
+        validate(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["odd-none", "mask", "bigtiff", "sparse"])
