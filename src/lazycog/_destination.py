@@ -46,6 +46,7 @@ def part_limits(options: CogOptions, known: PartLimits | None = None) -> PartLim
         max_part=known.max_part,
         max_parts=options.max_parts or known.max_parts,
         equal_parts=options.equal_parts,
+        max_object=known.max_object,
     )
 
 

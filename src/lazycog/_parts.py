@@ -46,11 +46,15 @@ class PartLimits:
     """Numbers run from 1 to it."""
     equal_parts: bool = False
     """All parts have one size but the last, which may be smaller (Cloudflare R2)."""
+    max_object: int | None = None
+    """Bytes of an object, None where the parts are what limits it (S3: 48.8 TiB)."""
 
     def __post_init__(self) -> None:
         """Check the limits against each other."""
-        for name in ("min_part", "max_part", "max_parts"):
+        for name in ("min_part", "max_part", "max_parts", "max_object"):
             value = getattr(self, name)
+            if name == "max_object" and value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise OptionError(f"{name}={value!r}: give a whole number above 0")
         if self.min_part > self.max_part:

@@ -253,7 +253,15 @@ class CogPlan:
         ------
         OptionError
             ``deduplicate=True``, or ``part_size=`` is outside of its rule.
+        CapacityError
+            The store takes no object as large as this one will be at least.
         """
+        most = limits.max_object
+        if most is not None and self.min_bytes > most:
+            raise CapacityError(
+                f"the file holds at least {self.min_bytes} bytes, and the store takes "
+                f"objects of {most} at most; compress, or write several files"
+            )
         if self.encoding.deduplicate:
             raise OptionError(
                 "deduplicate=True cannot work with an object store, which takes tiles "

@@ -222,6 +222,32 @@ def test_many_bands_have_a_plan(count):
     assert plan.parts.max_count <= 10_000
 
 
+def huge(side):
+    pixels = da.zeros((side, side), dtype="uint8", chunks=2**16)
+    return xr.DataArray(pixels, dims=("y", "x"))
+
+
+def test_object_that_is_certainly_larger_than_the_store_takes_is_refused():
+    """5 TiB of bytes that no codec makes fewer; what compresses may fit."""
+    sink = RecordingSink.new("a.tif", PartLimits(max_object=5 * 2**40))
+    message = r"at least \d{13} bytes, .* 5497558138880 at most; compress, or"
+
+    with pytest.raises(CapacityError, match=message):
+        lazycog.to_cog(huge(2_100_000), sink, compress="none")
+
+    assert sink.calls == ()
+    for side, compress in [(2_000_000, "none"), (2_100_000, "zstd")]:
+        plan = lazycog.plan(huge(side), compress=compress)
+        assert plan.with_parts(sink.limits, None).parts.max_count <= 10_000
+
+
+@pytest.mark.parametrize("options", [{}, {"compress": "none"}, {"equal_parts": True}])
+def test_more_than_all_parts_together_hold_is_refused(options):
+    """10,000 parts of 5 GiB, two of which may be joined."""
+    with pytest.raises(CapacityError, match="10000 parts of 2684354560 bytes hold"):
+        lazycog.plan(huge(6_000_000), max_parts=10_000, **options)
+
+
 def test_what_a_store_cannot_hold_is_refused_early():
     """Before any pixel."""
     with pytest.raises(CapacityError, match="1000 parts"):
