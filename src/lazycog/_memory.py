@@ -51,7 +51,8 @@ def peak_bytes(plan: CogPlan, threads: int) -> int:
         held += 2 * threads * plan.parts.size
     else:
         held = min(HELD_BYTES, held)
-    return BASE_BYTES + threads * plan.task_bytes + held + _regroup_bytes(plan)
+    waiting = _regroup_bytes(plan) + plan.reprojected_bytes
+    return BASE_BYTES + threads * plan.task_bytes + held + waiting
 
 
 def _waiting_bytes(plan: CogPlan) -> int:

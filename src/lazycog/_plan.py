@@ -77,6 +77,9 @@ class CogPlan:
     """Start of the full resolution is a multiple of it."""
     parts: PartPlan | None = None
     """Parts of the object that a store takes, None on a file system."""
+    reprojected_bytes: int = 0
+    """Most bytes of source chunks that wait until all is reprojected from them: with
+    ``tiling_scheme=``, it grows with the width of the raster."""
 
     @property
     def count(self) -> int:

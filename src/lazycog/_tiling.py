@@ -140,9 +140,15 @@ def project(raster: Raster, options: CogOptions) -> Raster:
         mask_given=mask != "none",
     )
     side = _block_side(warp, plan.stages[0].chunk_size, array.chunks[0], array.dtype)
-    pixels = _warp_graph.lazy(array, warp, side, mask=mask, alpha=alpha)
+    units = _windows.unit_windows(warp)
     return replace(
-        raster, pixels=pixels, description=description, mask_given=mask != "none"
+        raster,
+        pixels=_warp_graph.lazy(array, warp, side, units, mask=mask, alpha=alpha),
+        description=description,
+        mask_given=mask != "none",
+        waiting_bytes=_warp_graph.waiting_bytes(
+            array, warp, plan.stages[0].chunk_size, units
+        ),
     )
 
 

@@ -159,6 +159,8 @@ def _plan_rows(plan: CogPlan) -> list[Row]:
     chunks = f"{stage.chunk_rows} x {stage.chunk_cols}"
     groups = f" x {stage.groups} groups of bands" if stage.groups > 1 else ""
     peaks = [f"{human_bytes(plan.peak_bytes(n))} ({n})" for n in THREADS]
+    waiting = human_bytes(plan.reprojected_bytes)
+    reprojected = [("source", f"{waiting} in memory at most, until reprojected")]
     return [
         ("crs", _crs(plan)),
         ("compression", _compression(plan)),
@@ -171,6 +173,7 @@ def _plan_rows(plan: CogPlan) -> list[Row]:
         ("stages", f"{len(plan.stages)}, {plan.chunk_count} chunks in all"),
         ("tasks", f"{plan.task_count}, {human_bytes(plan.task_bytes)} each at most"),
         ("memory", f"{', '.join(peaks)} expected peak (threads)"),
+        *(reprojected if plan.reprojected_bytes else []),
         ("raw", human_bytes(plan.raw_bytes)),
         ("file", _file_bounds(plan)),
         ("header", f"at most {human_bytes(plan.header_bytes)}"),

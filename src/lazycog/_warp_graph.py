@@ -13,7 +13,6 @@ from dask.highlevelgraph import HighLevelGraph
 
 from lazycog._grid import ceil_div
 from lazycog._warp import BlockTask, Role, warp_block
-from lazycog._windows import unit_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,6 +94,7 @@ def lazy(
     array: dask.array.Array,
     warp: Warp,
     side: int,
+    units: Sequence[Sequence[Unit]],
     *,
     mask: Literal["none", "given", "coverage"],
     alpha: int | None,
@@ -109,6 +109,8 @@ def lazy(
         The two grids.
     side : int
         Side of a block of the target, a multiple of the unit's.
+    units : sequence of sequence of Unit
+        All of them.
     mask : {"none", "given", "coverage"}
         Whether the last band of the source is a mask, or one is added that says where
         the source is.
@@ -123,8 +125,8 @@ def lazy(
     name = f"warp-{tokenize(array.name, warp, side, mask, alpha)}"
     layers = Layers(array, warp, mask=mask, alpha=alpha)
     tasks: dict[Any, Any] = {}
-    for row, col, box, units in blocks(warp, side, unit_windows(warp)):
-        for band, (task, needed) in enumerate(layers.block_tasks(box, units)):
+    for row, col, box, own in blocks(warp, side, units):
+        for band, (task, needed) in enumerate(layers.block_tasks(box, own)):
             references = [TaskRef((array.name, *each)) for each in needed]
             key = (name, band, row, col)
             tasks[key] = Task(key, warp_block, task, *references)
@@ -135,6 +137,49 @@ def lazy(
         _cut(warp.target.width, side),
     )
     return dask.array.Array(graph, name, chunks=chunks, dtype=array.dtype)
+
+
+def waiting_bytes(
+    array: dask.array.Array,
+    warp: Warp,
+    side: int,
+    units: Sequence[Sequence[Unit]],
+) -> int:
+    """Bound the bytes of source chunks that are in memory at once.
+
+    A chunk of the source is read once, and stays from the first row of chunks of the
+    target that needs it to the last one; a row begins before the one before it is done.
+
+    Parameters
+    ----------
+    array : dask.array.Array
+        Pixels of the source (band, row, col).
+    warp : Warp
+        The two grids.
+    side : int
+        Side of a chunk of the target.
+    units : sequence of sequence of Unit
+        All of them.
+
+    Returns
+    -------
+    int
+        Bytes, over all bands.
+    """
+    edges = [[0, *itertools.accumulate(sizes)] for sizes in array.chunks[1:]]
+    step = max(1, side // warp.unit)
+    first: dict[tuple[int, int], int] = {}
+    last: dict[tuple[int, int], int] = {}
+    for number, row in enumerate(units):
+        for position in touched(row, *edges):
+            first.setdefault(position, number // step)
+            last[position] = number // step
+    alive = np.zeros(len(units) // step + 2, dtype=np.int64)
+    for (row_chunk, col_chunk), begin in first.items():
+        area = array.chunks[1][row_chunk] * array.chunks[2][col_chunk]
+        # also while the row before its first one is under way
+        alive[max(0, begin - 1) : last[row_chunk, col_chunk] + 1] += area
+    return int(alive.max()) * int(array.shape[0]) * int(array.dtype.itemsize)
 
 
 def _cut(size: int, side: int) -> tuple[int, ...]:

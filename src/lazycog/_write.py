@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,8 @@ class Raster:
     description: Description
     mask_given: bool = False
     """The last band of the pixels is a mask, which the description does not count."""
+    waiting_bytes: int = 0
+    """Most bytes of source chunks that wait until all is reprojected from them."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -75,13 +77,14 @@ def plan(raster: Raster, options: CogOptions) -> CogPlan:
 def _plan(raster: Raster, options: CogOptions) -> CogPlan:
     chunks = getattr(raster.pixels, "chunks", None)
     source_chunk = tuple(map(max, chunks)) if chunks else None
-    return plan_cog(
+    found = plan_cog(
         raster.description,
         raster.size,
         options,
         source_chunk,
         mask_given=raster.mask_given,
     )
+    return replace(found, reprojected_bytes=raster.waiting_bytes)
 
 
 def write(

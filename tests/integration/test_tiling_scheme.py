@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import weakref
 from threading import Lock
 
+import dask
+import dask.array as da
 import numpy as np
 import pytest
 import rasterio
@@ -13,6 +16,7 @@ from affine import Affine
 
 import oracles
 from lazycog import CogOptions, InputError, OptionError, to_cog, validate
+from lazycog._views import human_bytes
 
 GOOGLE = "GoogleMapsCompatible"
 UTM = {"crs": "EPSG:32613", "transform": Affine(30, 0, 500000, 0, -30, 4000000)}
@@ -413,3 +417,62 @@ def test_peak_does_not_grow_with_the_scene(tmp_path):
     for peak, promised in peaks:
         assert peak <= promised
     assert peaks[1][0] <= 1.1 * peaks[0][0]
+
+
+class Living:
+    """Counts the bytes of the chunks of a lazy raster that are in memory."""
+
+    def __init__(self):
+        self.lock, self.now, self.peak = Lock(), 0, 0
+
+    def raster(self, height, width, chunk, **where):
+        pixels = da.zeros((height, width), dtype="uint8", chunks=chunk)
+        return oracles.raster(pixels.map_blocks(self._made, dtype="uint8"), **where)
+
+    def _made(self, block):
+        made = np.array(block) + np.uint8(1)
+        with self.lock:
+            self.now += made.nbytes
+            self.peak = max(self.peak, self.now)
+        weakref.finalize(made, self._gone, made.nbytes)
+        return made
+
+    def _gone(self, count):
+        with self.lock:
+            self.now -= count
+
+
+@pytest.mark.parametrize("place", ["utm", "web mercator"])
+def test_source_chunks_in_memory_are_within_the_plan(tmp_path, monkeypatch, place):
+    """Of four rows of chunks, not all are in memory."""
+    monkeypatch.setattr("lazycog._plan.MAX_CHUNK_SIZE", 512)
+    living = Living()
+    array = living.raster(2560, 600, 128, **PLACES[place][0])
+    options = {"tiling_scheme": GOOGLE, "nodata": 0, "progress": False}
+
+    plan = array.geo.plan(**options)
+    with dask.config.set(scheduler="threads", num_workers=2):
+        to_cog(array, tmp_path / "a.tif", **options)
+
+    assert 0 < living.peak <= plan.reprojected_bytes < 0.7 * array.nbytes
+    assert f"source       {human_bytes(plan.reprojected_bytes)}" in str(plan)
+    assert plan.peak_bytes() > plan.reprojected_bytes
+
+
+def test_source_that_waits_grows_with_width_alone():
+    """Twice the width is twice the chunks in a row, and rows cross more of them."""
+    options = {"tiling_scheme": GOOGLE, "nodata": 0}
+    bound = {
+        size: Living().raster(*size, 512, **UTM).geo.plan(**options).reprojected_bytes
+        for size in [(20480, 4096), (40960, 4096), (20480, 8192)]
+    }
+
+    assert bound[40960, 4096] < 1.25 * bound[20480, 4096]
+    assert 1.9 * bound[20480, 4096] < bound[20480, 8192] < 3 * bound[20480, 4096]
+
+
+def test_no_source_waits_without_a_scheme():
+    plan = oracles.raster(np.zeros((600, 600), "uint8")).geo.plan()
+
+    assert plan.reprojected_bytes == 0
+    assert "source" not in str(plan)
