@@ -71,6 +71,7 @@ def bands_of(
         "scales", attrs.get("scale_factor", encoding.get("scale_factor"))
     )
     offsets = attrs.get("offsets", attrs.get("add_offset", encoding.get("add_offset")))
+    kept = _kept_bands(array, count)
     return tuple(
         BandInfo(
             description=None if name is None else str(name),
@@ -80,19 +81,24 @@ def bands_of(
             tags=tags_of(tags or {}),
         )
         for name, scale, offset, unit, tags in zip(
-            _names(array, band_dims, count),
-            _per_band(scales, count, "scale_factor"),
-            _per_band(offsets, count, "add_offset"),
-            _per_band(attrs.get("units"), count, "units"),
-            _per_band(attrs.get("band_tags"), count, "band_tags"),
+            _names(array, band_dims, count, kept),
+            _per_band(scales, count, "scale_factor", kept),
+            _per_band(offsets, count, "add_offset", kept),
+            _per_band(attrs.get("units"), count, "units", kept),
+            _per_band(attrs.get("band_tags"), count, "band_tags", kept),
             strict=True,
         )
     )
 
 
-def _names(array: xr.DataArray, band_dims: Sequence[Hashable], count: int) -> list[Any]:
+def _names(
+    array: xr.DataArray,
+    band_dims: Sequence[Hashable],
+    count: int,
+    kept: Sequence[int] | None,
+) -> list[Any]:
     """Give a name per band: long_name, or the labels of its dims, or the array's."""
-    names = _per_band(array.attrs.get("long_name"), count, "long_name")
+    names = _per_band(array.attrs.get("long_name"), count, "long_name", kept)
     if band_dims:
         columns = [_labels(array, dim, alone=len(band_dims) == 1) for dim in band_dims]
         labels = [
@@ -135,16 +141,33 @@ def label_text(label: object) -> str:
     return str(label)
 
 
-def _per_band(value: object, count: int, name: str) -> list[Any]:
+def _kept_bands(array: xr.DataArray, count: int) -> list[int] | None:
+    """Give which bands of an opened file a selection has kept, by their numbers.
+
+    rioxarray numbers bands from 1, and a selection leaves the attributes as they were.
+    """
+    if "band" not in array.coords:
+        return None
+    numbers = np.atleast_1d(array.coords["band"].values)
+    if numbers.shape != (count,) or numbers.dtype.kind not in "iu" or min(numbers) < 1:
+        return None
+    return [int(each) - 1 for each in numbers]
+
+
+def _per_band(
+    value: object, count: int, name: str, kept: Sequence[int] | None
+) -> list[Any]:
     """Spread a value over bands: one per band, or one for all."""
-    if isinstance(value, list | tuple | np.ndarray):
-        if len(value) != count:
-            raise InputError(
-                f"attribute {name} has {len(value)} values for {count} bands; give one "
-                "per band, or one for all"
-            )
+    if not isinstance(value, list | tuple | np.ndarray):
+        return [value] * count
+    if len(value) == count:
         return list(value)
-    return [value] * count
+    if kept is not None and max(kept) < len(value):
+        return [value[index] for index in kept]
+    raise InputError(
+        f"the attribute {name} has {len(value)} values for {count} bands; set one per "
+        f"band, or one for all, or drop it: .assign_attrs({name}=...)"
+    )
 
 
 def describe(

@@ -8,7 +8,7 @@ import sys
 import traceback
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
@@ -90,12 +90,15 @@ def _one_line_warnings() -> Iterator[None]:
         def shown(
             message: Warning | str,
             category: type[Warning],
-            *place: Any,  # noqa: ANN401
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
         ) -> None:
             if issubclass(category, CogWarning):
                 click.echo(f"warning: {' '.join(str(message).split())}", err=True)
             else:
-                show(message, category, *place)
+                show(message, category, filename, lineno, file, line)
 
         warnings.showwarning = shown
         warnings.simplefilter("always", CogWarning)

@@ -14,6 +14,13 @@
 Every class pickles, so that it crosses processes and clusters unchanged.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Self
+
 
 class CogError(Exception):
     """Base of every error that lazycog raises on purpose."""
@@ -26,8 +33,9 @@ class InputError(CogError, ValueError):
 class SourceNotFoundError(InputError, FileNotFoundError):
     """There is no file where one is to be read."""
 
-    # ValueError's comes first, and refuses to make an OSError
-    __new__ = FileNotFoundError.__new__
+    def __new__(cls, *args: object) -> Self:
+        """Make an OSError: ValueError's own way comes first, and refuses to."""
+        return FileNotFoundError.__new__(cls, *args)
 
 
 class OptionError(CogError, ValueError):

@@ -250,6 +250,33 @@ def test_bands_with_several_nodata_values_are_refused(tmp_path):
         write(array, tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize(
+    ("selection", "names"),
+    [
+        ({"band": slice(0, 2)}, ("red", "green")),
+        ({"band": [2, 0]}, ("nir", "red")),
+        ({"band": 1}, ("green",)),
+    ],
+    ids=str,
+)
+def test_selected_bands_keep_their_own_names(tmp_path, selection, names):
+    """The attributes of an opened file are those of all its bands."""
+    write(
+        raster(BYTES[:3]),
+        tmp_path / "all.tif",
+        descriptions=["red", "green", "nir"],
+        scales=[1, 2, 3],
+    )
+    opened = lazycog.open_cog(tmp_path / "all.tif")
+
+    write(opened.isel(selection), tmp_path / "some.tif")
+
+    order = {"red": 1.0, "green": 2.0, "nir": 3.0}
+    with rasterio.open(tmp_path / "some.tif") as dataset:
+        assert dataset.descriptions == names
+        assert dataset.scales == tuple(order[name] for name in names)
+
+
 def test_further_dims_become_labelled_bands(tmp_path):
     """Time by band, the last dim fastest; each source chunk is read once."""
     times = np.array(["2024-01-01", "2024-01-02"], "M8[ns]")
