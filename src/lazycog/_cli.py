@@ -121,7 +121,7 @@ def cli() -> None:
 @traceback_option
 @click.pass_obj
 def convert(session: Session, /, **parameters: Any) -> None:  # noqa: ANN401 - one per flag
-    """Convert SRC to the COG DST.
+    """Convert SRC to DST, a Cloud-Optimized GeoTIFF.
 
     SRC is a Zarr store, a NetCDF file, or anything that GDAL reads.
     """
@@ -293,7 +293,11 @@ def view(file: str, *, port: int | None, browser: bool) -> None:
             server.serve_forever()
 
 
-@cli.command("abort-stale", epilog=epilog("abort-stale"))
+@cli.command(
+    "abort-stale",
+    epilog=epilog("abort-stale"),
+    short_help="Remove what killed writes to DST left behind.",
+)
 @click.argument("dst", type=click.Path())
 @click.option(
     "--older-than",

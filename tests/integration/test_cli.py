@@ -100,6 +100,13 @@ def test_flag_gives_the_option_of_the_same_name(arguments, options):
     assert found == [options]
 
 
+def test_every_command_is_told_in_a_whole_sentence():
+    listed = call("--help").stdout.partition("Commands:")[2].strip().splitlines()
+
+    assert len(listed) == len(_cli.cli.commands)
+    assert all(each.endswith(".") and "..." not in each for each in listed)
+
+
 def test_every_option_has_a_flag_with_help():
     text = call("convert", "--help").stdout
 
