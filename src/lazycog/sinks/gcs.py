@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from gcsfs import GCSFileSystem
 
-LIMITS = PartLimits()
-"""Of the XML API, which are those of S3."""
+LIMITS = PartLimits(max_object=5 * 2**40)
+"""Of the XML API, which are those of S3, with objects of 5 TiB at most."""
 METADATA = "metadata"
 """Our own among the options: the user's metadata of the object."""
 LIST = "list_multipart_uploads"
