@@ -13,7 +13,7 @@ import weakref
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -73,7 +73,7 @@ class Parking:
     def __init__(self, folder: str) -> None:
         self._path = Path(folder) / f"parked-{uuid.uuid4().hex}"
         self._size = 0
-        self._file: IO[bytes] | None = None
+        self._is_finished = False
         with self._refused():
             self._file = self._path.open("xb")
 
@@ -81,24 +81,22 @@ class Parking:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
+        if not self._is_finished:
             with suppress(OSError):  # of bytes that nobody wants
                 self._file.close()
             self._path.unlink(missing_ok=True)
 
     def add(self, data: NDArray[np.uint8]) -> None:
         """Write bytes behind those before."""
-        if self._file is not None:
-            with self._refused():
-                self._file.write(data.data)
-            self._size += len(data)
+        with self._refused():
+            self._file.write(data.data)
+        self._size += len(data)
 
     def finish(self) -> EncodedBytes:
         """Give what was written; nothing can be added any more."""
-        if self._file is not None:
-            with self._refused():
-                self._file.close()
-            self._file = None
+        with self._refused():
+            self._file.close()
+        self._is_finished = True
         return EncodedBytes.parked(self._path, self._size)
 
     @contextmanager
