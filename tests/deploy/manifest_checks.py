@@ -298,6 +298,10 @@ def _job_complaints(job, name):
 # --- conda --------------------------------------------------------------------------
 
 
+CONDA_NAMES = {"isal": "python-isal"}
+"""Of packages that conda-forge calls otherwise."""
+
+
 def conda_environment(text, folder):
     """Compare with what pyproject.toml asks for."""
     del folder
@@ -316,10 +320,11 @@ def conda_environment(text, folder):
         *(each for extra in EXTRAS for each in extras[extra]),
     ]
     for each in map(Requirement, wanted):
-        if each.name not in given:
-            complaints.append(f"{each.name} is missing")
-        elif given[each.name] != each.specifier:
-            found = given[each.name] or "without a version"
+        name = CONDA_NAMES.get(each.name, each.name)
+        if name not in given:
+            complaints.append(f"{name} is missing")
+        elif given[name] != each.specifier:
+            found = given[name] or "without a version"
             complaints.append(f"{each.name} {found}: pyproject.toml says {each}")
     (pip,) = (each for each in environment["dependencies"] if isinstance(each, dict))
     complaints += [
