@@ -24,6 +24,7 @@ class FaultProxy:
         self.lock = threading.Lock()
         self.faults = []
         self.received = 0
+        self.answers = []  # (method, bytes of the body)
 
     def count(self, size):
         """Count the bytes of a request."""
@@ -87,10 +88,14 @@ class Handler(BaseHTTPRequestHandler):
         """Ask the server behind."""
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         with contextlib.closing(connection):
-            headers = {k: v for k, v in self.headers.items() if k != "Expect"}
-            connection.request(self.command, self.path, body, headers)
+            connection.request(self.command, self.path, body, self.passed(port))
             answer = connection.getresponse()
             return answer, answer.read()
+
+    def passed(self, port):
+        """Give the headers of a request to the server behind."""
+        del port  # a signature is for the client's address
+        return {k: v for k, v in self.headers.items() if k != "Expect"}
 
     def reply(self, answer, content, *, cut):
         """Give the answer back, or half of it."""
@@ -103,7 +108,9 @@ class Handler(BaseHTTPRequestHandler):
             length = answer.getheader("Content-Length", "0")
         self.send_header("Content-Length", str(length))
         self.end_headers()
-        self.wfile.write(content[: len(content) // 2] if cut else content)
+        body = content[: len(content) // 2] if cut else content
+        self.server.proxy.answers.append((self.command, len(body)))
+        self.wfile.write(body)
         if cut:
             self.hang_up()
 
