@@ -11,6 +11,7 @@ from lazycog._grid import ceil_div
 from lazycog._park import HELD_BYTES
 
 if TYPE_CHECKING:
+    from lazycog._parts import PartPlan
     from lazycog._plan import CogPlan
 
 BASE_BYTES = 350 * 2**20
@@ -41,18 +42,39 @@ def task_bytes(plan: CogPlan) -> int:
 
 def peak_bytes(plan: CogPlan, threads: int) -> int:
     """Give the expected peak memory of a process, its libraries included."""
-    stage = plan.stages[0]
-    rows = min(stage.chunk_rows, 2) * stage.chunk_cols * stage.groups
-    held = int(1.4 * rows * plan.chunk_bytes) + _waiting_bytes(plan)
     if plan.parts:
-        # nothing is parked on disk; and a part that is sent is a copy
-        behind = plan.sent_behind(threads)
-        held += int(1.4 * behind * plan.chunk_bytes) + _part_bytes(plan)
-        held += 2 * threads * plan.parts.size
+        # nothing is parked on disk
+        held = _sent_bytes(plan, threads, plan.parts.size) + _waiting_bytes(plan)
+        held += _part_bytes(plan, plan.parts)
     else:
+        stage = plan.stages[0]
+        rows = min(stage.chunk_rows, 2) * stage.chunk_cols * stage.groups
+        held = int(1.4 * rows * plan.chunk_bytes) + _waiting_bytes(plan)
         held = min(HELD_BYTES, held)
     waiting = _regroup_bytes(plan) + plan.reprojected_bytes
     return BASE_BYTES + threads * plan.task_bytes + held + waiting
+
+
+def _groups_at_once(plan: CogPlan) -> int:
+    """Count the groups of bands that take a turn together, as source chunks do."""
+    stage = plan.stages[0]
+    return stage.groups if plan.source_chunk[0] > stage.band_group else 1
+
+
+def _sent_bytes(plan: CogPlan, threads: int, size: int) -> int:
+    """Count the encoded bytes of chunks that wait to be sent.
+
+    One turn of each stage, that is a row of chunks, and the chunks that run ahead of
+    the next turn; and the parts on their way, which are copies.
+    """
+    raw = plan.sent_behind(threads) * plan.chunk_bytes
+    for stage in plan.stages:
+        level = stage.levels[0]
+        rows = min(level.height, stage.chunk_size)
+        pixels = rows * level.width * plan.encoding.carried
+        raw += pixels * plan.itemsize * _groups_at_once(plan) // stage.groups
+    expansion = max(1.05, min(1.51, plan.encoding.image.codec.expansion))
+    return int(raw * 4 / 3 * expansion) + 2 * threads * size
 
 
 def _waiting_bytes(plan: CogPlan) -> int:
@@ -66,20 +88,20 @@ def _waiting_bytes(plan: CogPlan) -> int:
     return waiting
 
 
-def _part_bytes(plan: CogPlan) -> int:
+def _part_bytes(plan: CogPlan, parts: PartPlan) -> int:
     """Count the encoded bytes that wait to become parts, beside those of whole chunks.
 
-    Of each section in progress a head and less than a part; of each level that is
-    done a head and less than two parts.
+    Of each section in progress a head, and what is behind the last cut, of this turn
+    and of the one before; where group follows group, of each level the ends of the
+    groups that are done.
     """
-    if plan.parts is None:
-        return 0
-    stage = plan.stages[0]
-    planes = stage.band_group if plan.encoding.planes else 1
-    together = plan.source_chunk[0] > stage.band_group
-    at_once = planes * len(stage.levels) * (stage.groups if together else 1)
-    bounds = min(plan.max_bytes, (at_once + 2 * len(plan.levels)) * plan.parts.size)
-    return bounds + plan.parts.head * (at_once + len(plan.levels))
+    stage, at_once = plan.stages[0], _groups_at_once(plan)
+    planes = stage.band_group * at_once if plan.encoding.planes else 1
+    most = planes * (parts.head + 2 * (parts.head + parts.size))
+    if stage.groups > at_once:
+        most += parts.head + 2 * parts.size
+    # a small level may be there twice, too
+    return sum(min(2 * plan.level_bound(level), most) for level in plan.levels)
 
 
 def _regroup_bytes(plan: CogPlan) -> int:

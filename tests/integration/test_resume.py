@@ -129,11 +129,11 @@ def test_a_killed_write_to_a_file_goes_on(tmp_path, computed, whole, share):
 
 
 @pytest.fixture(scope="module")
-def bucket(swift_server):
-    """Give Swift's options and a client, with a bucket."""
-    client = fsspec.filesystem("s3", **swift_server)
+def bucket(s3_server):
+    """Give a store's options and a client, with a bucket."""
+    client = fsspec.filesystem("s3", **s3_server)
     client.call_s3("create_bucket", Bucket="resume")
-    return swift_server, client
+    return s3_server, client
 
 
 @pytest.mark.cloud
