@@ -148,10 +148,10 @@ class Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def proxied(port, seed, handler=Handler, **options):
+def proxied(port, seed, handler=Handler, own_port=0, **options):
     """Run a fault proxy before a port; gives the proxy and its own port."""
     proxy = FaultProxy(port, seed, **options)
-    with Server(("127.0.0.1", 0), handler) as server:
+    with Server(("127.0.0.1", own_port), handler) as server:
         server.proxy = proxy
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()

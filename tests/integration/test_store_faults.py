@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import dask.array as da
@@ -14,6 +16,7 @@ import lazycog
 from faults import proxied
 from lazycog.errors import SinkError
 from oracles import raster
+from servers import free_port
 
 pytestmark = pytest.mark.cloud
 MIB = 2**20
@@ -108,6 +111,26 @@ def test_a_lost_answer_to_the_completion_is_settled(bucket, wanted, overwrite):
 
     assert proxy.faults[0] == ("complete", "lost")
     assert result.size == len(wanted)
+    assert client.cat_file(url) == wanted
+
+
+def test_a_store_that_restarts_is_awaited(bucket, wanted, monkeypatch):
+    """Nobody listens at the first attempt."""
+    options, client = bucket
+    url, own_port = "s3://faults/restart.tif", free_port()
+    port = urlsplit(options["endpoint_url"]).port
+    line = {**options, "endpoint_url": f"http://127.0.0.1:{own_port}"}
+    starting = [proxied(port, 0, rate=0, own_port=own_port)]
+
+    with contextlib.ExitStack() as stack:
+
+        def start(_):
+            stack.enter_context(starting.pop())
+
+        monkeypatch.setattr("lazycog.sinks._retry.time", SimpleNamespace(sleep=start))
+        lazycog.to_cog(scene(), url, storage_options=line, **OPTIONS)
+
+    assert not starting
     assert client.cat_file(url) == wanted
 
 

@@ -7,12 +7,21 @@ from http.client import IncompleteRead
 import fsspec
 import pytest
 from azure.core.exceptions import ServiceRequestError
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+    SSLError,
+)
 from gcsfs.retry import HttpError
 
 from lazycog.errors import DestinationExistsError, MissingExtraError, SinkError
 from lazycog.sinks._errors import refused
 from lazycog.sinks._retry import retried
+from lazycog.sinks._s3_client import is_transient
 from lazycog.sinks.fsspec_stream import StreamSink
 
 RAISED = [
@@ -54,6 +63,22 @@ def test_each_may_be_tried_again(error):
     assert (
         retried(lambda: _raised(left) or "sent", lambda each: each is error) == "sent"
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "again"),
+    [
+        (ConnectTimeoutError, True),
+        (EndpointConnectionError, True),
+        (ReadTimeoutError, True),
+        (ConnectionClosedError, True),
+        (SSLError, False),
+        (NoCredentialsError, False),
+    ],
+)
+def test_s3_is_asked_again_when_the_line_breaks(kind, again):
+    """Whether it breaks before or after the request is on its way."""
+    assert is_transient(kind(endpoint_url="http://store", error="late")) is again
 
 
 def _raised(left):
