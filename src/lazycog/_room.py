@@ -39,11 +39,10 @@ class Room:
                 self._parking = Parking(park_folder)
         self._buffer = _fresh_memory(run_bound if self._parking else self._bound)
         self._position = 0
-        self._run_start = 0
         self.length = 0
         """Bytes of all tiles so far."""
         self.checksum = 0
-        """CRC-32 of all runs that have ended."""
+        """CRC-32 of all tiles so far."""
 
     def __enter__(self) -> Self:
         return self
@@ -60,6 +59,10 @@ class Room:
 
     def take(self, size: int) -> None:
         """Say how many of the free bytes the next tile has."""
+        from imagecodecs import deflate_crc32  # noqa: PLC0415 - where tiles are made
+
+        tile = self.free[:size]  # still in the processor's cache
+        self.checksum = int(deflate_crc32(tile, self.checksum))
         self._position += size
         self.length += size
 
@@ -69,14 +72,8 @@ class Room:
 
     def end_run(self) -> None:
         """Say that the tiles since the last call stand together in the file."""
-        from imagecodecs import deflate_crc32  # noqa: PLC0415 - where tiles are made
-
-        run = self._buffer[self._run_start : self._position]
-        self.checksum = int(deflate_crc32(run, self.checksum))
-        if self._parking is None:
-            self._run_start = self._position
-        else:
-            self._parking.add(run)
+        if self._parking is not None:
+            self._parking.add(self._buffer[: self._position])
             self._position = 0
 
     def finish(self) -> EncodedBytes:
