@@ -12,7 +12,13 @@ import numpy as np
 
 from lazycog._content import check_band_nodata, text
 from lazycog._encoding import stored_dtype
-from lazycog._georef import IDENTITY, BandInfo, Description, GroundControlPoint
+from lazycog._georef import (
+    IDENTITY,
+    BandInfo,
+    Description,
+    GroundControlPoint,
+)
+from lazycog._inherited import Inherited
 from lazycog.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,19 +65,33 @@ OWN_ATTRS = frozenset(
 )
 """Attributes that have a place of their own in the file, or that rasterio objects carry
 as a copy of it; the others become tags."""
+PER_BAND: Mapping[str, str] = {
+    "long_name": "descriptions",
+    "units": "units",
+    "scales": "scales",
+    "scale_factor": "scales",
+    "offsets": "offsets",
+    "add_offset": "offsets",
+    "band_tags": "band_tags",
+}
+"""Attributes with a value per band, and the options that go before them."""
 
 
 def bands_of(
     array: xr.DataArray, band_dims: Sequence[Hashable], count: int
 ) -> tuple[BandInfo, ...]:
     """Read what the object says about each band."""
-    attrs = {**array.attrs}
     encoding = array.encoding if not _is_decoded(array) else {}
+    kept = _kept_bands(array, count)
+    attrs = {
+        name: value
+        for name, value in array.attrs.items()
+        if name not in PER_BAND or _fits(value, count, kept)
+    }
     scales = attrs.get(
         "scales", attrs.get("scale_factor", encoding.get("scale_factor"))
     )
     offsets = attrs.get("offsets", attrs.get("add_offset", encoding.get("add_offset")))
-    kept = _kept_bands(array, count)
     return tuple(
         BandInfo(
             description=None if name is None else str(name),
@@ -81,24 +101,20 @@ def bands_of(
             tags=tags_of(tags or {}),
         )
         for name, scale, offset, unit, tags in zip(
-            _names(array, band_dims, count, kept),
-            _per_band(scales, count, "scale_factor", kept),
-            _per_band(offsets, count, "add_offset", kept),
-            _per_band(attrs.get("units"), count, "units", kept),
-            _per_band(attrs.get("band_tags"), count, "band_tags", kept),
+            _names(array, band_dims, _per_band(attrs.get("long_name"), count, kept)),
+            _per_band(scales, count, kept),
+            _per_band(offsets, count, kept),
+            _per_band(attrs.get("units"), count, kept),
+            _per_band(attrs.get("band_tags"), count, kept),
             strict=True,
         )
     )
 
 
 def _names(
-    array: xr.DataArray,
-    band_dims: Sequence[Hashable],
-    count: int,
-    kept: Sequence[int] | None,
+    array: xr.DataArray, band_dims: Sequence[Hashable], names: list[Any]
 ) -> list[Any]:
     """Give a name per band: long_name, or the labels of its dims, or the array's."""
-    names = _per_band(array.attrs.get("long_name"), count, "long_name", kept)
     if band_dims:
         columns = [_labels(array, dim, alone=len(band_dims) == 1) for dim in band_dims]
         labels = [
@@ -154,19 +170,34 @@ def _kept_bands(array: xr.DataArray, count: int) -> list[int] | None:
     return [int(each) - 1 for each in numbers]
 
 
-def _per_band(
-    value: object, count: int, name: str, kept: Sequence[int] | None
-) -> list[Any]:
-    """Spread a value over bands: one per band, or one for all."""
+def _fits(value: object, count: int, kept: Sequence[int] | None) -> bool:
+    """Whether there is a value per band, or one for all."""
+    if not isinstance(value, list | tuple | np.ndarray) or len(value) == count:
+        return True
+    return kept is not None and max(kept) < len(value)
+
+
+def _per_band(value: Any, count: int, kept: Sequence[int] | None) -> list[Any]:  # noqa: ANN401 - any attribute
+    """Spread a value that fits over bands: one per band, or one for all."""
     if not isinstance(value, list | tuple | np.ndarray):
         return [value] * count
     if len(value) == count:
         return list(value)
-    if kept is not None and max(kept) < len(value):
-        return [value[index] for index in kept]
-    raise InputError(
-        f"the attribute {name} has {len(value)} values for {count} bands; set one per "
-        f"band, or one for all, or drop it: .assign_attrs({name}=...)"
+    return [value[index] for index in kept or ()]
+
+
+def _inherited(array: xr.DataArray, count: int) -> Inherited:
+    """Tell what xarray's arithmetic has kept of the raster that it began with."""
+    kept = _kept_bands(array, count)
+    fill = array.attrs.get("_FillValue")
+    foreign = array.dtype.kind == "f" and isinstance(fill, np.integer)
+    return Inherited(
+        nodata_dtype=fill.dtype.name if foreign else None,
+        lengths=tuple(
+            (option, name, len(array.attrs[name]))
+            for name, option in PER_BAND.items()
+            if not _fits(array.attrs.get(name), count, kept)
+        ),
     )
 
 
@@ -219,6 +250,7 @@ def describe(
         bands=bands,
         gcps=_gcps(array),
         gcps_crs_wkt=None if crs is None else crs.to_wkt(),
+        inherited=_inherited(array, len(bands)),
     )
 
 

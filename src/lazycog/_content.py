@@ -14,6 +14,7 @@ import rasterio.crs
 import rasterio.errors
 from rasterio import rpc
 
+from lazycog import _inherited
 from lazycog._georef import IDENTITY, GroundControlPoint
 from lazycog.errors import InputError, OptionError
 
@@ -71,14 +72,17 @@ def with_options(description: Description, options: CogOptions) -> Description:
     """
     description = _with_bands(description, options)
     flat, spaces = _split_tags(options.tags)
-    return replace(
+    described = replace(
         description,
         tags=_merged(description.tags, flat),
         namespaces={**description.namespaces, **spaces},
         colormap=_colormap(description, options),
         colorinterp=_colorinterp(description, options),
+        inherited=_inherited.NOTHING,
         **_control(description, options),
     )
+    _inherited.tell(description, options)
+    return described
 
 
 def text(value: object) -> str:

@@ -24,6 +24,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
+from lazycog._inherited import NOTHING, Inherited
 from lazycog._tiff import Entry, FieldType, ParsedIfd, Tag, parse
 from lazycog.codecs import jpeg_tables
 from lazycog.errors import InputError
@@ -90,6 +91,8 @@ class Description:
     gcps_crs_wkt: str | None = None
     rpcs: Mapping[str, str] | None = None
     """GDAL's items of the RPC domain."""
+    inherited: Inherited = field(default=NOTHING, repr=False)
+    """What stands on the raster and was another one's."""
 
     @property
     def count(self) -> int:
