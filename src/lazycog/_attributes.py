@@ -114,13 +114,20 @@ def bands_of(
 def _names(
     array: xr.DataArray, band_dims: Sequence[Hashable], names: list[Any]
 ) -> list[Any]:
-    """Give a name per band: long_name, or the labels of its dims, or the array's."""
+    """Give a name per band: long_name, or the labels of its dims, or the array's.
+
+    One long_name for all bands does not tell them apart: the labels follow it.
+    """
     if band_dims:
         columns = [_labels(array, dim, alone=len(band_dims) == 1) for dim in band_dims]
         labels = [
             " ".join(each for each in row if each is not None) or None
             for row in itertools.product(*columns)
         ]
+        if isinstance(array.attrs.get("long_name"), str) and len(labels) > 1:
+            return [
+                " ".join(filter(None, pair)) for pair in zip(names, labels, strict=True)
+            ]
         return [name or label for name, label in zip(names, labels, strict=True)]
     if names == [None] and array.name is not None:
         name = str(array.name)

@@ -277,6 +277,44 @@ def test_selected_bands_keep_their_own_names(tmp_path, selection, names):
         assert dataset.scales == tuple(order[name] for name in names)
 
 
+CUBES = {
+    "days": (
+        {"time": np.array(["2024-01-01", "2024-01-02"], "M8[ns]")},
+        "2 metre temperature",
+        ("2 metre temperature 2024-01-01", "2 metre temperature 2024-01-02"),
+    ),
+    "text": (
+        {"band": ["red", "nir"]},
+        "reflectance",
+        ("reflectance red", "reflectance nir"),
+    ),
+    "one day": (
+        {"time": np.array(["2024-01-01"], "M8[ns]")},
+        "2 metre temperature",
+        ("2 metre temperature",),
+    ),
+    "numbers of bands": ({"band": [1, 2]}, "reflectance", ("reflectance",) * 2),
+    "a name per band": ({"date": [20240101, 20240102]}, ("a", None), ("a", "20240102")),
+}
+
+
+@pytest.mark.parametrize("name", CUBES)
+def test_labels_tell_bands_of_one_long_name_apart(tmp_path, name):
+    """As ERA5 and all of CF have it: one long_name for all times."""
+    coords, long_name, expected = CUBES[name]
+    ((dim, labels),) = coords.items()
+    pixels = np.zeros((len(labels), 32, 48), "float32")
+    array = xr.DataArray(
+        pixels, coords, dims=(dim, "y", "x"), attrs={"long_name": long_name}
+    )
+    array = array.rio.write_crs("EPSG:32613")
+
+    write(array.rio.write_transform(Affine(2, 0, 0, 0, -2, 0)), tmp_path / "a.tif")
+
+    with rasterio.open(tmp_path / "a.tif") as dataset:
+        assert dataset.descriptions == expected
+
+
 def test_further_dims_become_labelled_bands(tmp_path):
     """Time by band, the last dim fastest; each source chunk is read once."""
     times = np.array(["2024-01-01", "2024-01-02"], "M8[ns]")
