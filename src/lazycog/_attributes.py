@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
     from affine import Affine
+    from numpy.typing import NDArray
 
 UNIFORMITY = 1e-3
 """Largest departure of a coordinate from an even spacing, in pixels: float32 longitudes
@@ -370,7 +371,19 @@ def _check_uniform(array: xr.DataArray, dim: Hashable) -> None:
     even = values[0] + step * np.arange(len(values))
     departure = np.abs(values - even).max()
     if not step or not departure <= UNIFORMITY * abs(step):
+        _check_sorted(values, dim)
         raise InputError(
             f"the coordinate of dim {dim!r} is not evenly spaced (off by {departure:g} "
             f"at a step of {step:g}); regrid it first, for example with .interp()"
+        )
+
+
+def _check_sorted(values: NDArray[np.float64], dim: Hashable) -> None:
+    """Refuse coordinates that only stand in another order, as after a roll."""
+    steps = np.diff(np.sort(values))
+    even = np.abs(steps - steps.mean()).max() <= UNIFORMITY * steps.mean()
+    if steps.mean() > 0 and even:
+        raise InputError(
+            f"the coordinate of dim {dim!r} is evenly spaced, but not in order: sort "
+            f"it first, .sortby({dim!r})"
         )

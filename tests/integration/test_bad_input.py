@@ -125,6 +125,14 @@ def test_coordinates_that_no_transform_describes(refuses, lazy, name):
     refuses(InputError, _with_coordinates(lazy, y, EVEN), *fragments)
 
 
+def test_coordinates_in_another_order_are_to_be_sorted(refuses, lazy):
+    """Longitudes from 0 to 360 that were made -180 to 180, and not sorted."""
+    longitude = (np.arange(64) * 5.625 + 180) % 360 - 180
+    array = _with_coordinates(lazy, EVEN, longitude)
+
+    refuses(InputError, array, "'x' is evenly spaced, but not in order", ".sortby('x')")
+
+
 @pytest.mark.parametrize("second", [5.0, np.nan], ids=["equal", "nan"])
 def test_two_coordinates_at_no_distance(refuses, lazy, second):
     """Two points are always evenly spaced, but they may give no pixel size."""
