@@ -14,7 +14,7 @@ from lazycog._views import human_bytes
 from lazycog.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rasterio.io import DatasetReader
     from rich.console import RenderableType
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 LEVEL_COLUMNS = ("kind", "width x height", "tile", "tiles", "bytes", "compression")
 BAND_COLUMNS = ("band", "description", "dtype", "nodata", "scale", "offset", "unit")
 STATISTICS = ("MINIMUM", "MAXIMUM", "MEAN", "STDDEV", "VALID_PERCENT")
+
+TITLES = {
+    "description": "name",
+    "minimum": "min",
+    "maximum": "max",
+    "valid_percent": "valid %",
+}
+"""Short ones, for the table is wide."""
+USUAL: Mapping[str, object] = {"scale": 1.0, "offset": 0.0}
 
 
 def describe_file(path: str) -> dict[str, Any]:
@@ -123,13 +132,34 @@ def tables(about: Mapping[str, Any]) -> Iterator[RenderableType]:
             f"{level['compression']}, predictor {level['predictor']}",
         )
     yield levels
-    bands = _table("bands", (*BAND_COLUMNS, *(each.lower() for each in STATISTICS)))
-    for band in about["bands"]:
-        statistics = [band["tags"].get(f"STATISTICS_{each}") for each in STATISTICS]
-        told = {**band, "nodata": "nan" if band["nodata_is_nan"] else band["nodata"]}
-        cells = [*(told[name] for name in BAND_COLUMNS), *statistics]
-        bands.add_row(*("" if cell is None else str(cell) for cell in cells))
-    yield bands
+    yield _bands(about["bands"])
+
+
+def _bands(bands: Sequence[Mapping[str, Any]]) -> Table:
+    """Lay the bands out, without columns that say nothing of any of them."""
+    columns: dict[str, list[str]] = {}
+    for name in BAND_COLUMNS:
+        values = [
+            "nan" if name == "nodata" and band["nodata_is_nan"] else band[name]
+            for band in bands
+        ]
+        if any(value not in {None, USUAL.get(name)} for value in values):
+            columns[TITLES.get(name, name)] = [_short(value) for value in values]
+    for name in map(str.lower, STATISTICS):
+        values = [(band["statistics"] or {}).get(name) for band in bands]
+        if any(value is not None for value in values):
+            columns[TITLES.get(name, name)] = [_short(value) for value in values]
+    table = _table("bands", tuple(columns), dense=True)
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
+    return table
+
+
+def _short(value: object) -> str:
+    """Write a cell, numbers with six digits; --json has all of them."""
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _general(about: Mapping[str, Any]) -> Table:
@@ -162,11 +192,18 @@ def _general(about: Mapping[str, Any]) -> Table:
     return table
 
 
-def _table(title: str, columns: tuple[str, ...], *, header: bool = True) -> Table:
-    from rich.markup import escape  # noqa: PLC0415 - only in a terminal
+def _table(
+    title: str, columns: tuple[str, ...], *, header: bool = True, dense: bool = False
+) -> Table:
+    """Begin a table; a dense one has spaces between its columns, for there are many."""
+    from rich import box  # noqa: PLC0415 - only in a terminal
+    from rich.markup import escape  # noqa: PLC0415 - the same
     from rich.table import Table  # noqa: PLC0415 - the same
 
     table = Table(title=escape(title), title_justify="left", show_header=header)
+    if dense:
+        table.box = box.SIMPLE_HEAD
+        table.padding = (0, 0)
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
