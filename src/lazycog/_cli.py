@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import rasterio.crs
+import rasterio.errors
 
 from lazycog import (
     _advice,
@@ -23,6 +25,7 @@ from lazycog import (
     _demo,
     _flags,
     _info,
+    _location,
     _open,
     _plain,
     _raster,
@@ -81,6 +84,9 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+crs_option = click.option("--crs", help="CRS of a source that has none, as EPSG:32632.")
+
+
 def resource_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the flags that choose where to compute."""
     for option in (
@@ -115,6 +121,7 @@ def cli() -> None:
 @click.argument("src", type=click.Path())
 @click.argument("dst", type=click.Path())
 @source_options
+@crs_option
 @_flags.cog_options
 @resource_options
 @json_option
@@ -142,6 +149,7 @@ def convert(session: Session, /, **parameters: Any) -> None:  # noqa: ANN401 - o
 @cli.command(epilog=epilog("plan"))
 @click.argument("src", type=click.Path())
 @source_options
+@crs_option
 @_flags.cog_options
 @json_option
 @traceback_option
@@ -491,13 +499,39 @@ def _resources(parameters: dict[str, Any]) -> _cluster.Resources:
 
 def _source(parameters: dict[str, Any]) -> xr.DataArray | xr.Dataset:
     bands = [band for text in parameters["bands"] for band in _names(text)]
-    return _open.open_source(
+    hint = _location.lost_slash(parameters["src"])
+    if hint:
+        raise OptionError(f"{parameters['src']}: {hint}")
+    raster = _open.open_source(
         parameters["src"],
         variable=parameters["variable"],
         bands=bands or None,
         group=parameters["group"],
         storage_options=dict(parameters["source_option"]) or None,
     )
+    return _placed(raster, parameters.get("crs"))
+
+
+def _placed(
+    raster: xr.DataArray | xr.Dataset, crs: str | None
+) -> xr.DataArray | xr.Dataset:
+    """Give a raster without a CRS the one of the caller."""
+    if crs is None:
+        return raster
+    try:
+        wanted = rasterio.crs.CRS.from_user_input(crs)
+    except rasterio.errors.CRSError as error:
+        raise OptionError(
+            f"--crs {crs} is no CRS: {error}; give one as EPSG:32632"
+        ) from error
+    own = raster.rio.crs
+    if own is not None and own != wanted:
+        raise OptionError(
+            f"--crs {crs} is not the source's {own.to_string()}: it is for a source "
+            "without one, and nothing is reprojected; drop it"
+        )
+    placed: xr.DataArray | xr.Dataset = raster.rio.write_crs(wanted)
+    return placed
 
 
 def _picture_source(parameters: dict[str, Any]) -> xr.DataArray | xr.Dataset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from lazycog import _location
 from lazycog._parts import PartLimits
 from lazycog.errors import OptionError
 from lazycog.sinks import azure, fsspec_stream, gcs
@@ -56,8 +57,11 @@ def check_local(text: str, options: CogOptions) -> None:
     Raises
     ------
     OptionError
-        One of them is set.
+        One of them is set, or the path was meant to be a URL.
     """
+    hint = _location.lost_slash(text)
+    if hint:
+        raise OptionError(f"dst={text!r}: {hint}")
     if options.storage_options is not None:
         raise OptionError(
             f"storage_options cannot work with the path dst={text!r}; drop them"

@@ -109,6 +109,9 @@ def locate(
     s3://bucket/scene.tif
     """
     name = os.fspath(src)
+    hint = lost_slash(name)
+    if hint:
+        raise InputError(f"{name}: {hint}")
     options = {
         str(key): value
         for key, value in (storage_options or {}).items()
@@ -138,6 +141,23 @@ def locate(
             options.setdefault("account_name", host.partition(".")[0])
     config, client = _translate(kind, options)
     return Location(kind, root, path, _pairs(config), _pairs(client))
+
+
+def lost_slash(name: str) -> str:
+    """Say what is meant by a URL that has lost a slash, as in a ``pathlib.Path``.
+
+    Examples
+    --------
+    >>> lost_slash("s3:/bucket/a.tif")
+    "a URL has two slashes: 's3://bucket/a.tif', as text (pathlib.Path drops one)"
+    >>> lost_slash("s3://bucket/a.tif"), lost_slash("/data/a.tif")
+    ('', '')
+    """
+    scheme, _, rest = name.partition(":")
+    if scheme.lower() not in SCHEMES or rest[:1] != "/" or rest[:2] == "//":
+        return ""
+    url = f"{scheme}:/{rest}" if scheme.lower() != FILE else f"{scheme}://{rest}"
+    return f"a URL has two slashes: {url!r}, as text (pathlib.Path drops one)"
 
 
 def _without_options(kind: str, name: str, options: Settings) -> Location:

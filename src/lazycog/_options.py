@@ -324,8 +324,8 @@ class CogOptions:
             isinstance(self.nodata, str) and self.nodata != "auto"
         ):
             raise OptionError(
-                f"nodata={self.nodata!r}: give a number, None, or 'auto' for the "
-                "raster's own"
+                f"nodata={self.nodata!r}: give a number, None (none in a shell), or "
+                "'auto' for the raster's own"
             )
 
     def _check_sizes(self) -> None:

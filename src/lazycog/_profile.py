@@ -99,10 +99,14 @@ def remedy(name: object, names: Sequence[object]) -> str:
 
     Examples
     --------
+    >>> remedy("tiled", ["compress", "level"])
+    "; GDAL's creation options go into profile={'TILED': ...}"
     >>> remedy("driver", ["compress", "level"])
-    "; GDAL's creation options go into profile={'DRIVER': ...}"
+    ': the file is always a COG, so drop it'
     """
     upper = str(name).upper()
+    if upper == "DRIVER":
+        return ": the file is always a COG, so drop it"
     hint = did_you_mean(name, names)
     if hint or upper not in {*FACTS, *FIXED_KEYS, *PROFILE_KEYS}:
         return hint or ELSEWHERE.get(upper, "")

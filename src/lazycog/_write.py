@@ -162,7 +162,9 @@ def write(
             forget(sink, journal)
     except BaseException as error:
         if not isinstance(error, MissingExtraError):  # says it all
-            error.add_note(f"lazycog wrote nothing: {sink.path} is as it was")
+            told = "is as it was" in str(error)
+            rest = "" if told else f": {sink.path} is as it was"
+            error.add_note(f"lazycog wrote nothing{rest}")
         if journal and not isinstance(error, SourceChangedError):
             error.add_note("finished rows are kept: run it again with resume=True")
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import pty
@@ -22,10 +23,11 @@ import pytest
 import rasterio
 from click.testing import CliRunner
 from rasterio.errors import NotGeoreferencedWarning
+from rich.console import Console
 
 import lazycog
 import oracles
-from lazycog import _cli, _flags, _write
+from lazycog import _cli, _flags, _info, _write
 
 PIXELS = np.arange(2 * 300 * 400, dtype="uint16").reshape(2, 300, 400)
 
@@ -161,6 +163,51 @@ def test_info_shows_structure_georeferencing_and_bands(source):
     assert outcome.exit_code == 0, outcome.output
     for expected in ("EPSG:32613", "400 x 300", "red", "LAYOUT=IFDS_BEFORE_DATA"):
         assert expected in outcome.stdout
+
+
+def test_the_table_of_bands_fits_a_terminal(tmp_path):
+    """Of 100 columns; no cell is broken, not even where every column says something."""
+    pixels = np.random.default_rng(3).uniform(-3000, 9000, (2, 40, 50))
+    array = oracles.raster(pixels, scale_factor=1e-4, add_offset=-0.1, units="DN")
+    oracles.write(array, tmp_path / "a.tif", nodata=-9999, descriptions=["red", "2024"])
+
+    *_, bands = _info.tables(_info.describe_file(str(tmp_path / "a.tif")))
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(bands)
+
+    text = console.export_text()
+    cells = text.split()
+    assert {"name", "2024", "float64", "-9999", "0.0001", "-0.1", "DN"} <= {*cells}
+    assert {f"{pixels[0].mean():.6g}", f"{pixels[0].min():.6g}"} <= {*cells}
+    lines = [line for line in text.splitlines() if line.strip()]
+    assert len(lines) == 5  # title, head, rule, two bands
+
+
+def test_the_table_of_bands_leaves_out_what_says_nothing(tmp_path):
+    """A raster without names, units, scales and nodata."""
+    array = oracles.raster(PIXELS)
+    oracles.write(array, tmp_path / "a.tif", descriptions=[None] * 2, statistics=False)
+
+    text = call("info", tmp_path / "a.tif").stdout.partition("\nbands ")[2]
+
+    assert re.findall(r"[a-z%]+", text)[:2] == ["band", "dtype"]
+    assert "uint" in text
+    assert "nodata" not in text
+
+
+def test_a_crs_for_a_source_without_one(tmp_path):
+    """As --crs says; one that agrees with the source's own is no error."""
+    bare = tmp_path / "bare.tif"
+    with pytest.warns(lazycog.CogWarning, match="no CRS"):
+        oracles.write(oracles.raster(PIXELS, crs=None), bare)
+
+    outcome = call("convert", bare, tmp_path / "a.tif", "--crs", "EPSG:32613")
+    again = call("plan", tmp_path / "a.tif", "--crs", "EPSG:32613")
+
+    assert outcome.exit_code == again.exit_code == 0, outcome.output + again.output
+    assert outcome.stderr == ""
+    with rasterio.open(tmp_path / "a.tif") as dataset:
+        assert dataset.crs.to_epsg() == 32613
 
 
 def test_info_prints_json(source):

@@ -5,6 +5,7 @@ One short message of the right type, and the right exit code in a shell.
 
 from __future__ import annotations
 
+import pathlib
 import sys
 
 import dask.array as da
@@ -42,6 +43,12 @@ SHELL = [
     ("convert a.tif out.tif --compress zstd --level 99", 2, "level=99", "1 to 22"),
     ("convert a.tif out.tif --blocksize 100", 2, "100", "256, 512 and 1024 are usual"),
     ("convert a.tif out.tif --predictor 3", 2, "predictor=3", "use predictor=2"),
+    ("convert a.tif out.tif --nodata abc", 2, "'abc'", "none in a shell"),
+    ("convert a.tif out.tif --compression lzw", 2, "'--compression'", "'--compress'"),
+    ("convert s3:/bucket/a.tif out.tif", 2, "s3:/bucket", "'s3://bucket/a.tif'"),
+    ("convert a.tif s3:/bucket/a.tif", 2, "'s3:/bucket/a.tif'", "'s3://bucket/a.tif'"),
+    ("convert a.tif out.tif --crs EPSG:4326", 2, "EPSG:4326", "nothing is reprojected"),
+    ("convert a.tif out.tif --crs nowhere", 2, "nowhere", "give one as EPSG:32632"),
     ("convert a.tif out.tif --nodata 70000", 2, "70000", "choose a value of that type"),
     ("convert a.tif out.tif --mask", 2, "mask=True", "say nodata="),
     ("convert a.tif out.tif --overview-resampling cubik", 2, "'cubik'", "'cubic'?"),
@@ -191,6 +198,24 @@ PYTHON = {
         OptionError,
         "(3, 3)",
         "(64, 80)",
+    ),
+    "driver": (
+        lambda: write(driver="COG"),
+        OptionError,
+        "'driver'",
+        "always a COG, so drop it",
+    ),
+    "lost slash": (
+        lambda: write(dst=pathlib.Path("gs://bucket/a.tif")),
+        OptionError,
+        "'gs:/bucket/a.tif'",
+        "'gs://bucket/a.tif', as text",
+    ),
+    "lost slash of a source": (
+        lambda: lazycog.open_cog(pathlib.Path("https://a.org/b.tif")),
+        InputError,
+        "https:/a.org/b.tif",
+        "'https://a.org/b.tif', as text",
     ),
     "option": (lambda: write(compres="lzw"), OptionError, "'compres'", "'compress'?"),
     "profile": (
