@@ -86,6 +86,7 @@ def _one_line_warnings() -> Iterator[None]:
     """Show what lazycog warns of as one line, without a place in the code."""
     with warnings.catch_warnings():
         show = warnings.showwarning
+        told: set[str] = set()
 
         def shown(
             message: Warning | str,
@@ -96,7 +97,10 @@ def _one_line_warnings() -> Iterator[None]:
             line: str | None = None,
         ) -> None:
             if issubclass(category, CogWarning):
-                click.echo(f"warning: {' '.join(str(message).split())}", err=True)
+                text = " ".join(str(message).split())
+                if text not in told:  # a plan and its write warn alike
+                    click.echo(f"warning: {text}", err=True)
+                told.add(text)
             else:
                 show(message, category, filename, lineno, file, line)
 

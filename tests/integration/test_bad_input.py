@@ -356,7 +356,8 @@ def test_an_unknown_option_gets_a_suggestion(refuses, lazy, name, meant):
     ("name", "remedy"),
     [
         ("COMPRESS", "; did you mean 'compress'?"),
-        ("driver", "; GDAL's creation options go into profile={'DRIVER': ...}"),
+        ("driver", ": the file is always a COG, so drop it"),
+        ("tiled", "; GDAL's creation options go into profile={'TILED': ...}"),
         ("BLOCKXSIZE", "; did you mean 'blocksize'?"),
         ("NUM_THREADS", ": Dask's scheduler decides"),
     ],

@@ -12,9 +12,11 @@ import pytest
 import rasterio
 import rioxarray
 import xarray as xr
+from click.testing import CliRunner
 
 import lazycog
 import oracles
+from lazycog import _cli
 from lazycog.errors import CogWarning
 
 SHAPE = (3, 48, 64)
@@ -167,6 +169,20 @@ def test_a_line_of_a_dataset_is_warned_of_once(scene):
         both.geo.plan(nodata=float("nan"))
 
     assert len([each for each in told if each.category is CogWarning]) == 1
+
+
+def test_a_shell_is_warned_once(scene, tmp_path):
+    """convert plans before it writes."""
+    opened = lazycog.open_cog(scene)
+    store = tmp_path / "ndvi.zarr"
+    opened[0].drop_vars("band").to_dataset(name="red").to_zarr(store, zarr_format=2)
+
+    outcome = CliRunner().invoke(
+        _cli.cli, ["convert", str(store), str(tmp_path / "a.tif"), "--no-statistics"]
+    )
+
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.stderr.count("left out: long_name (3 values)") == 1
 
 
 def test_an_option_of_the_wrong_length_is_still_an_error(scene, tmp_path):
