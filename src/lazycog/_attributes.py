@@ -198,9 +198,11 @@ def _inherited(array: xr.DataArray, count: int) -> Inherited:
     """Tell what xarray's arithmetic has kept of the raster that it began with."""
     kept = _kept_bands(array, count)
     fill = array.attrs.get("_FillValue")
-    foreign = array.dtype.kind == "f" and isinstance(fill, np.integer)
+    nodata_dtype = None
+    if array.dtype.kind == "f" and isinstance(fill, np.integer):
+        nodata_dtype = fill.dtype.name
     return Inherited(
-        nodata_dtype=fill.dtype.name if foreign else None,
+        nodata_dtype=nodata_dtype,
         lengths=tuple(
             (option, name, len(array.attrs[name]))
             for name, option in PER_BAND.items()
