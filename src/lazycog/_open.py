@@ -152,6 +152,9 @@ def _is_gdal_name(path: str) -> bool:
 
 # --- xarray's own readers -----------------------------------------------------------
 
+NETCDF_ENGINES = {"h5netcdf", "netcdf4"}
+"""Of xarray's, those that read NetCDF 4."""
+
 
 def _open_dataset(
     path: str,
@@ -186,6 +189,11 @@ def _open_dataset(
             raise InputError(
                 f"{path} has no group {group!r} with variables, or cannot be opened: "
                 f"{error}; leave it out, or name one that is there"
+            ) from error
+        if engine is None and not NETCDF_ENGINES & xr.backends.list_engines().keys():
+            raise MissingExtraError(
+                f"{path}: no reader of NetCDF is installed; "
+                "pip install 'lazycog[netcdf]'"
             ) from error
         raise InputError(f"{path}: xarray cannot open it: {error}") from error
     if engine == "zarr":

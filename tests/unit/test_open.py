@@ -242,3 +242,12 @@ def test_broken_netcdf_is_named(tmp_path):
 
     with pytest.raises(lazycog.InputError, match="xarray cannot open it"):
         open_source(tmp_path / "a.nc")
+
+
+def test_netcdf_without_a_reader_names_the_extra(tmp_path, monkeypatch):
+    (tmp_path / "a.nc").write_text("hello")
+    engines = {"scipy": None, "zarr": None}
+    monkeypatch.setattr("xarray.backends.list_engines", lambda: engines)
+
+    with pytest.raises(lazycog.MissingExtraError, match=r"lazycog\[netcdf\]"):
+        open_source(tmp_path / "a.nc")
