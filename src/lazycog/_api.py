@@ -224,10 +224,11 @@ def to_cogs(
 
 
 def _tell_what_lacks(rasters: Sequence[Raster]) -> None:
-    """Warn once where a CRS or a transform was lost on the way here."""
+    """Warn once of each thing that was lost on the way here."""
     lacks = next(filter(None, (each.description.lacks for each in rasters)), None)
-    if lacks:
-        _notice.warn(lacks)
+    lost = next(filter(None, (each.lost for each in rasters)), None)
+    for told in filter(None, (lacks, lost)):
+        _notice.warn(told)
 
 
 @_spelled_out
@@ -351,4 +352,4 @@ def quicklook(  # noqa: PLR0913 - all but two by name
         raster = _reader.open_cog(raster, storage_options=storage_options)
     elif storage_options is not None:
         raise OptionError("storage_options are for a URL; this raster is open already")
-    return _quicklook.draw(as_raster(raster, CogOptions()), dst, look)
+    return _quicklook.draw(as_raster(raster, CogOptions(), carry=False), dst, look)

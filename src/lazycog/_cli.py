@@ -44,6 +44,7 @@ from lazycog._exits import (
     traceback_option,
     working,
 )
+from lazycog._opened import MASK
 from lazycog._options import CogOptions
 from lazycog._views import human_bytes
 from lazycog.errors import OptionError
@@ -551,6 +552,8 @@ def _options(
     raster: xr.DataArray | xr.Dataset, parameters: dict[str, Any]
 ) -> dict[str, Any]:
     options = _flags.given(parameters)
+    if options.get("mask") is False:  # said, and not the default
+        raster.encoding.pop(MASK, None)
     if "band_tags" in options:
         count = _plan(raster, {}).count
         options["band_tags"] = _flags.band_tags(options["band_tags"], count)

@@ -174,7 +174,9 @@ def settle_encoding(
     overview = _overview_compression(options, dtype, samples, separate=separate)
     stated = settle_nodata(description, options)
     nodata = _pixel_nodata(stated, dtype)
-    from_nodata = options.mask is True or (
+    # a raster with a mask of its own, and no nodata, has what mask=True asks for
+    wanted = options.mask is True and not (mask_given and nodata is None)
+    from_nodata = wanted or (
         nodata is not None and any(map(_smears, (image, overview), (nodata, nodata)))
     )
     if from_nodata:

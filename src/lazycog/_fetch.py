@@ -10,12 +10,12 @@ import asyncio
 import itertools
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazycog._gdal_io import read_by_gdal
+from lazycog._gdal_io import read_by_gdal, read_mask
 from lazycog._header_cache import is_readers, start_headers
 from lazycog._image import Image, Version, Window, current_version, first_line
 from lazycog._loop import loop_thread
@@ -76,6 +76,27 @@ class Pixels(Image):
         (start, stop), rows, cols = spans
         pixels: NDArray[Any] = read(self, Window(range(start, stop), rows, cols))[rest]
         return pixels
+
+
+@dataclass(frozen=True)
+class Mask:
+    """The mask of an image, as an array that Dask slices; travels to workers."""
+
+    image: Image
+    shape: tuple[int, int]
+    dtype: np.dtype[np.bool_] = field(default_factory=lambda: np.dtype(np.bool_))
+    ndim: int = 2
+
+    def __getitem__(self, key: tuple[Any, Any]) -> NDArray[np.bool_]:
+        """Read what a chunk of a Dask array asks for, True where valid."""
+        image = self.image
+        if image.location.kind == "file":
+            check_version(image.location, image.version)
+        spans, rest = zip(*map(_span, key, self.shape), strict=True)
+        if any(start == stop for start, stop in spans):
+            return np.zeros([stop - start for start, stop in spans], np.bool_)
+        mask: NDArray[np.bool_] = read_mask(image, *spans)[rest]
+        return mask
 
 
 def _span(key: Any, size: int) -> tuple[tuple[int, int], Any]:  # noqa: ANN401 - an index

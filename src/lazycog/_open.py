@@ -17,6 +17,11 @@ import rioxarray
 import xarray as xr
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from lazycog import _notice
+from lazycog._image import Image, current_version
+from lazycog._location import GDAL, Location, locate
+from lazycog._opened import MASK, has_mask, marks_of
+from lazycog._reader import lazy_mask
 from lazycog._selection import CF_MARKS, Opened, choose, rasters, select_bands
 from lazycog.errors import (
     InputError,
@@ -258,7 +263,9 @@ def _open_gdal(path: str) -> Opened:
         try:
             with rasterio.open(path) as dataset:
                 chunks: Any = _gdal_chunks(dataset) if dataset.count else True
-                about = _gdal_attrs(dataset)
+                about, marks = _gdal_attrs(dataset), marks_of(dataset)
+                masked = dataset.count > 0 and has_mask(dataset)
+                one_mask = not masked or all(dataset.mask_flag_enums)
                 # rioxarray takes the tags of band 1 for tags of the dataset
                 first_band = dataset.tags(1).keys() if dataset.count else ()
             # lock=False: rioxarray opens one GDAL handle per thread
@@ -277,7 +284,23 @@ def _open_gdal(path: str) -> Opened:
         )
     if isinstance(opened, xr.DataArray):
         opened.attrs = {**_without(opened.attrs, first_band), **about}
+        opened.encoding.update(marks)
+        if masked:
+            opened.encoding[MASK] = lazy_mask(opened, _image(path))
+        if not one_mask:
+            _notice.warn(
+                f"{path} has a mask per band, and a GeoTIFF holds one: its pixels are "
+                "valid where any band is; to tell bands apart, write a nodata value "
+                "into them"
+            )
     return opened
+
+
+def _image(path: str) -> Image:
+    """Give the full resolution of what GDAL opens under a name."""
+    local = REMOTE not in path and Path(path).exists()
+    where = locate(path, None) if local else Location(GDAL, "", path)
+    return Image(where, current_version(where), 0)
 
 
 def _gdal_chunks(dataset: DatasetReader) -> dict[str, int]:

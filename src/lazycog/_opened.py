@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from lazycog._image import Image, current_version
 from lazycog.errors import InputError, OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rasterio.io import DatasetReader
 
     from lazycog._image import Version
@@ -35,6 +38,10 @@ class Source:
     """Height and width of every level, full resolution first."""
     masked: bool
     """GDAL knows of a mask or an alpha band."""
+    has_mask: bool = False
+    """The file has a mask that is none of its bands."""
+    marks: Mapping[str, Any] = field(default_factory=dict)
+    """What :func:`marks_of` tells about the full resolution."""
 
 
 _described: dict[tuple[Location, int], Source] = {}
@@ -97,13 +104,15 @@ def describe(location: Location, version: Version, level: int) -> Source:
                 factors = len(dataset.overviews(1))
                 index = _level_index(location, level, factors + 1)
                 sizes = [dataset.shape]
-                facts = _facts(dataset)
+                facts, masks = _facts(dataset), has_mask(dataset)
+                marks = marks_of(dataset)
             for overview in range(factors):
                 with rasterio.open(
                     name, **keywords, overview_level=overview
                 ) as dataset:
                     sizes.append(dataset.shape)
-                    facts = _facts(dataset) if overview == index - 1 else facts
+                    if overview == index - 1:
+                        facts, masks = _facts(dataset), has_mask(dataset)
     except RasterioError as error:
         raise InputError(f"{location}: GDAL cannot open it: {error}") from error
     dtype, tile, count, together, masked = facts
@@ -125,7 +134,7 @@ def describe(location: Location, version: Version, level: int) -> Source:
         ifd=ifd,
         by_tiles=by_tiles,
     )
-    return Source(pixels, tuple(sizes), masked)
+    return Source(pixels, tuple(sizes), masked, masks, marks)
 
 
 def _facts(
@@ -141,6 +150,63 @@ def _facts(
         dataset.interleaving is not None and dataset.interleaving.name == "pixel"
     )
     return dtype, tuple(dataset.block_shapes[0]), dataset.count, together, masked
+
+
+# --- what rioxarray does not tell ---------------------------------------------------
+
+
+MASK, COLORMAP, COLORINTERP = "mask", "colormap", "colorinterp"
+NAMESPACES = "tag_namespaces"
+"""Keys of an array's encoding: what a file says that has no place in attributes."""
+OWN_NAMESPACES = frozenset(
+    {
+        *("IMAGE_STRUCTURE", "SUBDATASETS", "DERIVED_SUBDATASETS", "TILING_SCHEME"),
+        *("RPC", "COLOR_PROFILE", "EXIF", "GEOLOCATION", "_temporary_"),
+    }
+)
+"""GDAL derives them, or they belong to the structure of the old file."""
+
+
+def has_mask(dataset: DatasetReader) -> bool:
+    """Whether a dataset has a mask that is no band, and not made from nodata."""
+    told = {"all_valid", "nodata", "alpha"}
+    return any(
+        not told & {flag.name for flag in flags} for flags in dataset.mask_flag_enums
+    )
+
+
+def marks_of(dataset: DatasetReader) -> dict[str, Any]:
+    """Read what rioxarray leaves out: colours of a palette, colour interpretation.
+
+    Parameters
+    ----------
+    dataset : DatasetReader
+        Open.
+
+    Returns
+    -------
+    dict
+        By key of the encoding: a colour table, or else the colour interpretation of
+        every band, and tags of further namespaces.
+    """
+    marks: dict[str, Any] = {}
+    try:
+        names = tuple(each.name for each in dataset.colorinterp)
+    except ValueError:  # rasterio has no name for one of them
+        names = ()
+    if names[:1] == ("palette",):
+        with suppress(ValueError):  # some drivers name one without colours
+            marks[COLORMAP] = dataset.colormap(1)
+    if names and "palette" not in names:
+        marks[COLORINTERP] = names
+    spaces = {
+        name: dict(dataset.tags(ns=name))
+        for name in dataset.tag_namespaces()
+        if name not in OWN_NAMESPACES and not name.startswith(("xml:", "json:"))
+    }
+    if any(spaces.values()):
+        marks[NAMESPACES] = {name: tags for name, tags in spaces.items() if tags}
+    return marks
 
 
 def _check_kind(location: Location, dataset: DatasetReader) -> None:

@@ -164,7 +164,9 @@ class CogOptions:
     mask: Any = field(default=False, repr=False)
     """Write an internal 1-bit mask: True makes it from nodata (or NaN), which it then
     replaces; a 2-D array, lazy or not, says where pixels are valid. A lossy codec gets
-    one in place of a nodata value, which it would smear."""
+    one in place of a nodata value, which it would smear. The mask of a file that
+    :func:`lazycog.open_cog` opened goes over in any case; to leave it out, take "mask"
+    out of the array's encoding."""
     sparse: bool = False
     """Leave out tiles that hold nothing but nodata (0 without one); GDAL and tifffile
     read them, some other readers do not."""

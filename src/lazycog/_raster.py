@@ -11,7 +11,7 @@ import rioxarray  # noqa: F401 - registers .rio
 import xarray as xr
 from rioxarray.exceptions import RioXarrayError
 
-from lazycog import _tiling
+from lazycog import _carried, _tiling
 from lazycog._attributes import bands_of, describe, label_text, tags_of
 from lazycog._content import check_facts, with_options
 from lazycog._write import Raster
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from lazycog._options import CogOptions
 
 
-def as_raster(raster: xr.DataArray | xr.Dataset, options: CogOptions) -> Raster:
+def as_raster(
+    raster: xr.DataArray | xr.Dataset, options: CogOptions, *, carry: bool = True
+) -> Raster:
     """Read an xarray object: pixels as (band, row, col), and what they mean.
 
     Parameters
@@ -33,6 +35,8 @@ def as_raster(raster: xr.DataArray | xr.Dataset, options: CogOptions) -> Raster:
         What to write.
     options : CogOptions
         Metadata given here goes before the raster's own.
+    carry : bool
+        Whether the mask of the file that it was opened from becomes its last band.
 
     Returns
     -------
@@ -58,17 +62,39 @@ def as_raster(raster: xr.DataArray | xr.Dataset, options: CogOptions) -> Raster:
             f"the raster is empty: shape {found.pixels.shape} (band, row, col); look "
             "at the selection that made it"
         )
-    found = replace(found, description=with_options(found.description, options))
+    carried = _carried.NOTHING
+    if carry:
+        carried = _carried.of(_arrays(raster), found.description, options)
+    description = replace(found.description, **carried.facts)
+    description = with_options(description, carried.without_doubles(options))
+    found = replace(found, description=description, lost=carried.lost)
     check_facts(found.description, found.size, options)
-    found = _with_mask(found, options)
+    found = _with_mask(found, options, carried.mask)
     return found if options.tiling_scheme is None else _tiling.project(found, options)
 
 
-def _with_mask(raster: Raster, options: CogOptions) -> Raster:
-    """Put a given mask last; an alpha band becomes one where the codec holds none."""
+def _arrays(raster: xr.DataArray | xr.Dataset) -> list[xr.DataArray]:
+    """Give what becomes bands."""
+    if isinstance(raster, xr.DataArray):
+        return [raster]
+    return [raster[name] for name in raster.data_vars if _has_raster(raster[name])]
+
+
+def _with_mask(raster: Raster, options: CogOptions, own: Any) -> Raster:  # noqa: ANN401 - Dask's or NumPy's
+    """Put a given mask last, or the raster's own.
+
+    An alpha band becomes one where the codec holds none.
+
+    Raises
+    ------
+    OptionError
+        It is no mask of this raster.
+    """
     mask = options.mask
     if isinstance(mask, bool):
-        return raster if mask else _alpha_as_mask(raster, options)
+        if own is None:
+            return raster if mask else _alpha_as_mask(raster, options)
+        mask = own
     if isinstance(mask, xr.DataArray):
         mask = mask.transpose(*_spatial_dims(mask)).data
     if not hasattr(mask, "shape") or not hasattr(mask, "dtype"):

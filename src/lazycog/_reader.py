@@ -20,7 +20,7 @@ from lazycog import _fetch
 from lazycog._gdal_io import gdal_arguments
 from lazycog._image import Image, Window, current_version
 from lazycog._location import locate
-from lazycog._opened import describe, known_source, new_source, remember
+from lazycog._opened import MASK, describe, known_source, new_source, remember
 from lazycog.errors import InputError, OptionError
 
 if TYPE_CHECKING:
@@ -63,7 +63,10 @@ def open_cog(
     -------
     DataArray
         Dims (band, y, x). Coordinates, attributes and encoding are those of
-        ``rioxarray.open_rasterio``; stored values are kept as they are.
+        ``rioxarray.open_rasterio``; stored values are kept as they are. Of a file with
+        a mask, ``encoding["mask"]`` is a lazy DataArray (y, x), True where valid; of
+        one with a colour table, ``encoding["colormap"]`` has it: :func:`to_cog` carries
+        both over.
 
     Raises
     ------
@@ -251,8 +254,11 @@ def with_pixels(
     """
     pixels = lazy_pixels(source, chunks, tuple(map(str, header.dims)))
     array = header.copy(data=pixels)
-    encoding = {**header.encoding, "source": _source_name(source, name)}
+    named = {"source": _source_name(source, name)}
+    encoding = {**header.encoding, **named, **source.marks}
     encoding.pop("preferred_chunks", None)
+    if source.has_mask:
+        encoding[MASK] = lazy_mask(array, source.pixels)
     array.encoding = encoding
     return array
 
@@ -308,6 +314,40 @@ def lazy_pixels(
     )
     remember(_sources, array.name, source)
     return array
+
+
+def lazy_mask(array: xr.DataArray, image: Image) -> xr.DataArray:
+    """Make a lazy array of the mask of an image, in chunks as those of its pixels.
+
+    Parameters
+    ----------
+    array : DataArray
+        The pixels, (band, y, x), with Dask's chunks.
+    image : Image
+        What they are read from.
+
+    Returns
+    -------
+    DataArray
+        True where valid, with the coordinates of the pixels.
+    """
+    _, rows, cols = array.chunks or ()
+    where = image.location
+    token = tokenize(
+        *(where.kind, where.root, where.path, image.version, image.level, rows, cols)
+    )
+    lazy = dask.array.from_array(
+        _fetch.Mask(image, (sum(rows), sum(cols))),
+        chunks=(rows, cols),
+        name=f"open-mask-{token}",
+        asarray=False,
+        fancy=False,
+        inline_array=True,
+        meta=np.empty((0, 0), np.bool_),
+    )
+    _, y_dim, x_dim = array.dims
+    coords = {dim: array.coords[dim] for dim in (y_dim, x_dim) if dim in array.coords}
+    return xr.DataArray(lazy, coords, (y_dim, x_dim), name=MASK)
 
 
 def _chunks(

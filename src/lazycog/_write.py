@@ -59,6 +59,8 @@ class Raster:
     """The last band of the pixels is a mask, which the description does not count."""
     waiting_bytes: int = 0
     """Most bytes of source chunks that wait until all is reprojected from them."""
+    lost: str = ""
+    """What the file that it was opened from says, and the new one will not."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -305,6 +305,12 @@ def placed_or_not():
         yield
 
 
+def known_to_rioxarray(array):
+    """Leave out of the encoding what rioxarray does not read at all."""
+    own = {"mask", "colormap", "colorinterp", "tag_namespaces"}
+    return {key: value for key, value in array.encoding.items() if key not in own}
+
+
 def levels(path):
     with rasterio.open(path) as dataset:
         return range(1 + len(dataset.overviews(1)))
@@ -318,7 +324,7 @@ def test_local_files_are_as_rioxarray_opens_them(folder, name):
         actual, expected = lazycog.open_cog(path, level), by_rioxarray(path, level)
 
         assert_same(actual, expected)
-        assert actual.encoding == expected.encoding
+        assert known_to_rioxarray(actual) == expected.encoding
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -330,7 +336,7 @@ def test_remote_files_are_as_rioxarray_opens_them(folder, server, name):
         actual, expected = lazycog.open_cog(url, level), by_rioxarray(path, level)
 
         assert_same(actual, expected)
-        assert actual.encoding == {**expected.encoding, "source": url}
+        assert known_to_rioxarray(actual) == {**expected.encoding, "source": url}
         assert _reader.source_of(actual.data).pixels.by_tiles is FILES[name][1]
 
 
@@ -357,7 +363,7 @@ def test_real_files_are_as_rioxarray_opens_them(name):
     actual, expected = lazycog.open_cog(path), by_rioxarray(path)
 
     assert_same(actual, expected)
-    assert actual.encoding == expected.encoding
+    assert known_to_rioxarray(actual) == expected.encoding
 
 
 # --- levels and chunks --------------------------------------------------------------
