@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import rasterio.crs
-import rasterio.errors
 
 from lazycog import (
     _advice,
@@ -25,11 +23,9 @@ from lazycog import (
     _demo,
     _flags,
     _info,
-    _location,
-    _open,
     _plain,
     _raster,
-    _reader,
+    _sources,
     _stale,
     _trial,
     _validate,
@@ -56,36 +52,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lazycog._demo import DemoFiles, DemoOutcome
-    from lazycog._plan import CogPlan
-    from lazycog._result import CogResult
 
 PIPE_WIDTH = 120
 """Width of tables that do not go to a terminal."""
-GEOTIFF_SUFFIXES = frozenset({".tif", ".tiff", ".gtiff"})
-"""What a picture is drawn of without opening the full resolution."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the flags that choose a part of a source."""
-    for option in (
-        click.option(
-            "--source-option",
-            type=_flags.KeyValue(),
-            multiple=True,
-            help="Option of the source's fsspec file system, repeatable.",
-        ),
-        click.option("--group", help="Group of a Zarr store or NetCDF file."),
-        click.option(
-            "--bands", multiple=True, help="Bands to take: 1-based numbers or names."
-        ),
-        click.option("--variable", help="Variable of a Zarr store or NetCDF file."),
-    ):
-        command = option(command)
-    return command
-
-
-crs_option = click.option("--crs", help="CRS of a source that has none, as EPSG:32632.")
 
 
 def resource_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -121,8 +91,8 @@ def cli() -> None:
 @cli.command(epilog=epilog("convert"))
 @click.argument("src", type=click.Path())
 @click.argument("dst", type=click.Path())
-@source_options
-@crs_option
+@_sources.source_options
+@_sources.crs_option
 @_flags.cog_options
 @resource_options
 @json_option
@@ -134,13 +104,13 @@ def convert(session: Session, /, **parameters: Any) -> None:  # noqa: ANN401 - o
     SRC is a Zarr store, a NetCDF file, or anything that GDAL reads.
     """
     resources = _resources(parameters)
-    _refuse_same_file(parameters["src"], parameters["dst"])
+    _sources.refuse_same_file(parameters["src"], parameters["dst"])
     with _cluster.computing(resources, quiet=not session.traceback):
-        raster = _source(parameters)
+        raster = _sources.opened(parameters)
         options = _options(raster, parameters)
-        plan = _plan(raster, options)  # what is wrong with the call shows here
+        plan = _api.plan(raster, **options)  # what is wrong with the call shows here
         with working():
-            result = _write(raster, parameters["dst"], options)
+            result = _api.to_cog(raster, parameters["dst"], **options)
     if parameters["as_json"]:
         click.echo(_plain.to_json(_plain.result_values(result, plan)))
     else:
@@ -149,8 +119,8 @@ def convert(session: Session, /, **parameters: Any) -> None:  # noqa: ANN401 - o
 
 @cli.command(epilog=epilog("plan"))
 @click.argument("src", type=click.Path())
-@source_options
-@crs_option
+@_sources.source_options
+@_sources.crs_option
 @_flags.cog_options
 @json_option
 @traceback_option
@@ -159,8 +129,8 @@ def plan(**parameters: Any) -> None:  # noqa: ANN401 - one per flag
 
     SRC is as for convert; no pixel is read.
     """
-    raster = _source(parameters)
-    found = _plan(raster, _options(raster, parameters))
+    raster = _sources.opened(parameters)
+    found = _api.plan(raster, **_options(raster, parameters))
     if parameters["as_json"]:
         click.echo(_plain.to_json(_plain.plan_values(found)))
     else:
@@ -178,7 +148,7 @@ def _print(*tables: RenderableType) -> None:
 
 @cli.command(epilog=epilog("advise"))
 @click.argument("src", type=click.Path())
-@source_options
+@_sources.source_options
 @click.option(
     "--goal",
     type=click.Choice(_advice.GOALS),
@@ -222,7 +192,7 @@ def advise(**parameters: Any) -> None:  # noqa: ANN401 - one per flag
     bound = options.pop("max_z_error", None)
     tried = _advice.candidates(parameters["codecs"], bound or 0.0)
     chosen = CogOptions.from_mapping(options)
-    raster = _raster.as_raster(_source(parameters), chosen)
+    raster = _raster.as_raster(_sources.opened(parameters), chosen)
     with working():
         found = _trial.advise(
             raster,
@@ -357,7 +327,7 @@ def abort_stale(
 @cli.command(epilog=epilog("quicklook"))
 @click.argument("src", type=click.Path())
 @click.argument("dst", type=click.Path())
-@source_options
+@_sources.source_options
 @click.option(
     "--stretch",
     type=click.Choice(["percentile", "minmax", "none"]),
@@ -403,12 +373,12 @@ def quicklook(session: Session, /, **parameters: Any) -> None:  # noqa: ANN401 -
     names = ("percentiles", "gamma", "size", "background", "quality")
     options = {name: parameters[name] for name in names}
     options["bands"] = [
-        band for text in parameters["bands"] for band in _names(text)
+        band for text in parameters["bands"] for band in _sources.names(text)
     ] or None
     stretch = parameters["stretch"]
-    _refuse_same_file(parameters["src"], parameters["dst"])
+    _sources.refuse_same_file(parameters["src"], parameters["dst"])
     with _cluster.computing(_resources(parameters), quiet=not session.traceback):
-        raster = _picture_source(parameters)
+        raster = _sources.opened_for_picture(parameters)
         made = _api.quicklook(
             raster,
             parameters["dst"],
@@ -498,56 +468,6 @@ def _resources(parameters: dict[str, Any]) -> _cluster.Resources:
     return _cluster.Resources(**{name: parameters[name] for name in names})
 
 
-def _source(parameters: dict[str, Any]) -> xr.DataArray | xr.Dataset:
-    bands = [band for text in parameters["bands"] for band in _names(text)]
-    hint = _location.lost_slash(parameters["src"])
-    if hint:
-        raise OptionError(f"{parameters['src']}: {hint}")
-    raster = _open.open_source(
-        parameters["src"],
-        variable=parameters["variable"],
-        bands=bands or None,
-        group=parameters["group"],
-        storage_options=dict(parameters["source_option"]) or None,
-    )
-    return _placed(raster, parameters.get("crs"))
-
-
-def _placed(
-    raster: xr.DataArray | xr.Dataset, crs: str | None
-) -> xr.DataArray | xr.Dataset:
-    """Give a raster without a CRS the one of the caller."""
-    if crs is None:
-        return raster
-    try:
-        wanted = rasterio.crs.CRS.from_user_input(crs)
-    except rasterio.errors.CRSError as error:
-        raise OptionError(
-            f"--crs {crs} is no CRS: {error}; give one as EPSG:32632"
-        ) from error
-    own = raster.rio.crs
-    if own is not None and own != wanted:
-        raise OptionError(
-            f"--crs {crs} is not the source's {own.to_string()}: it is for a source "
-            "without one, and nothing is reprojected; drop it"
-        )
-    placed: xr.DataArray | xr.Dataset = raster.rio.write_crs(wanted)
-    return placed
-
-
-def _picture_source(parameters: dict[str, Any]) -> xr.DataArray | xr.Dataset:
-    """Open a GeoTIFF with its overviews, anything else as for a conversion."""
-    geotiff = Path(parameters["src"]).suffix.lower() in GEOTIFF_SUFFIXES
-    if not geotiff or parameters["variable"] or parameters["group"]:
-        return _source({**parameters, "bands": ()})
-    options = dict(parameters["source_option"]) or None
-    return _reader.open_cog(parameters["src"], storage_options=options)
-
-
-def _names(text: str) -> Sequence[str]:
-    return [each.strip() for each in text.split(",") if each.strip()]
-
-
 def _options(
     raster: xr.DataArray | xr.Dataset, parameters: dict[str, Any]
 ) -> dict[str, Any]:
@@ -555,27 +475,9 @@ def _options(
     if options.get("mask") is False:  # said, and not the default
         raster.encoding.pop(MASK, None)
     if "band_tags" in options:
-        count = _plan(raster, {}).count
+        count = _api.plan(raster).count
         options["band_tags"] = _flags.band_tags(options["band_tags"], count)
     return options
-
-
-def _plan(raster: xr.DataArray | xr.Dataset, options: dict[str, Any]) -> CogPlan:
-    return _api.plan(raster, **options)
-
-
-def _write(
-    raster: xr.DataArray | xr.Dataset, dst: str, options: dict[str, Any]
-) -> CogResult:
-    result: CogResult = _api.to_cog(raster, dst, **options)
-    return result
-
-
-def _refuse_same_file(src: str, dst: str) -> None:
-    """Refuse to replace the file that is being read."""
-    source, target = Path(src), Path(dst)
-    if source.exists() and target.exists() and source.samefile(target):
-        raise OptionError(f"{dst} is the source itself; choose another destination")
 
 
 def main() -> None:
