@@ -24,6 +24,7 @@ from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
 from lazycog._blocks import handed_up_grid, source_grid, stage_pieces
 from lazycog._encode import ChunkTask
+from lazycog._grid import ceil_div
 from lazycog._part_graph import (
     add_ends,
     add_finished_row,
@@ -32,7 +33,7 @@ from lazycog._part_graph import (
     is_finished,
 )
 from lazycog._plan import SUMMARY_GROUP
-from lazycog._scheduler import worker_threads
+from lazycog._scheduler import is_cluster, worker_threads
 from lazycog._tasks import (
     after_task,
     cut_task,
@@ -232,18 +233,29 @@ class GraphBuilder:
             *references,
         )
         self.add(
-            self.key(f"summary{stage.index}", *index), summary_task, TaskRef(encode)
+            self.key(f"summary{stage.index}", *index),
+            summary_task,
+            TaskRef(encode),
+            self._summary_before(stage, index, 1),
         )
 
     def gate(self, stage: Stage, group: int, row: int, col: int) -> list[TaskRef]:
         """Give what a chunk waits for."""
-        waits = self.turns.waits_for(stage, group, row, col)
-        keys = [self.turn_key(*each) for each in waits]
-        before = col - 2 * self.turns.lookahead
-        if before >= 0:
-            # from left to right, or a wide row of source chunks would be in memory
-            keys.append(self.key(f"summary{stage.index}", group, row, before))
-        return [TaskRef(key) for key in keys or [self.key("begin")]]
+        placed = self.turns.waits_for(stage, group, row, col)
+        waits = [TaskRef(self.turn_key(*each)) for each in placed]
+        # from left to right, or a wide row of source chunks would be in memory
+        before = self._summary_before(stage, (group, row, col), self.turns.window)
+        waits += [] if before is None else [before]
+        return waits or [TaskRef(self.key("begin"))]
+
+    def _summary_before(
+        self, stage: Stage, index: tuple[int, int, int], chunks: int
+    ) -> TaskRef | None:
+        """Refer to the summary of the chunk that many places before."""
+        before = self.turns.before(stage, *index, chunks)
+        if before is None or is_finished(self, stage, *before[:2]):
+            return None
+        return self.ref(f"summary{stage.index}", *before)
 
     def _add_row(
         self,
@@ -375,10 +387,14 @@ def build(
     Delayed
         Computes to what `commit` returns.
     """
+    threads = worker_threads()
     turns = Turns(
         plan.stages,
         together=max(array.chunks[0]) > plan.stages[0].band_group,
-        lookahead=worker_threads() + plan.sent_behind(worker_threads()),
+        lookahead=threads + plan.sent_behind(threads),
+        # threads take what is ready last first, so what they leave would be left to
+        # the end; a cluster keeps the order, and a slow worker shall not hold it up
+        window=threads + is_cluster() * ceil_div(threads, 2),
     )
     builder = GraphBuilder(plan, sink, turns, lock, token, course.journal)
     waits = [TaskRef(key) for key in course.after]
@@ -419,7 +435,7 @@ def _gate_source(
     """
     stage = plan.stages[0]
     uses = [
-        (builder.turns.waits_for(stage, *index), (name, *block), index)
+        (builder.turns.position(stage, *index), (name, *block), index)
         for block, index in builder.first_use.items()
     ]
     seen: set[Any] = set()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import threading
+import weakref
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -37,7 +39,7 @@ class Room:
                 self._taken = expected
             else:
                 self._parking = Parking(park_folder)
-        self._buffer = _fresh_memory(run_bound if self._parking else self._bound)
+        self._buffer = _MEMORY.take(run_bound if self._parking else self._bound)
         self._position = 0
         self.length = 0
         """Bytes of all tiles so far."""
@@ -88,15 +90,50 @@ class Room:
         return EncodedBytes.held(data)
 
 
-def _fresh_memory(size: int) -> NDArray[np.uint8]:
-    """Map zeroed memory of this process alone, in huge pages where Linux has them.
+class _Memory:
+    """Memory of rooms, used again: fresh pages cost more than writing to them.
 
-    Pages that stay unused cost nothing, and the whole goes back when the bytes have
-    been placed, whatever the heap looks like. Python's default is memory shared with
+    What is free goes back to the system when no room is used or waits any more.
+    """
+
+    def __init__(self) -> None:
+        # a finalizer may give back while the same thread takes
+        self._lock = threading.RLock()
+        self._free: list[mmap.mmap] = []
+        self._used = 0
+
+    def take(self, size: int) -> NDArray[np.uint8]:
+        """Give memory whose content is arbitrary; it comes back by itself."""
+        with self._lock:
+            fitting = (each for each in self._free if len(each) == size)
+            memory = next(fitting, None)
+            if memory is None:
+                memory = _mapped(size)
+            else:
+                self._free = [each for each in self._free if each is not memory]
+            self._used += 1
+        array = np.frombuffer(memory, dtype=np.uint8)
+        weakref.finalize(array, self._give_back, memory)
+        return array
+
+    def _give_back(self, memory: mmap.mmap) -> None:
+        with self._lock:
+            self._used -= 1
+            self._free = [*self._free, memory] if self._used else []
+
+
+_MEMORY = _Memory()
+"""Of this process."""
+
+
+def _mapped(size: int) -> mmap.mmap:
+    """Map memory of this process alone, in huge pages where Linux has them.
+
+    Pages that stay unused cost nothing. Python's default is memory shared with
     children: slower, and in small pages.
     """
     own = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)
     memory = mmap.mmap(-1, size, **({"flags": own} if own else {}))
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, dtype=np.uint8)
+    return memory

@@ -26,13 +26,18 @@ def worker_threads() -> int:
     return threads
 
 
+def is_cluster() -> bool:
+    """Whether a distributed client would compute."""
+    return _client() is not None
+
+
 def make_lock(lock: Any, token: str) -> Any:  # noqa: ANN401 - anything with the context protocol
     """Turn the ``lock`` option into a lock that reaches every worker, or None."""
     if lock is None or lock is False:
         return None
     if lock is not True:
         return lock
-    if _client() is not None:
+    if is_cluster():
         from distributed import Lock  # noqa: PLC0415 - an extra
 
         return Lock(f"lazycog-{token}")

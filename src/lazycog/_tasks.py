@@ -107,8 +107,8 @@ def _assembled(
     return canvas
 
 
-def summary_task(chunk: EncodedChunk) -> Summary:
-    """Leave the encoded bytes behind."""
+def summary_task(chunk: EncodedChunk, _before: object) -> Summary:
+    """Leave the encoded bytes behind, after the chunk before did so."""
     return chunk.summary
 
 

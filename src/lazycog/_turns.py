@@ -3,7 +3,9 @@
 Positions in the file are prefix sums, so encoded tiles wait for the rows above. Dask
 orders tasks by its own rules, and may encode a whole scene before it places the first
 row, or leave the small levels for last and keep all pixels handed up. So chunks wait
-for earlier turns to be placed: memory then holds about one row, whatever the scene.
+for earlier turns to be placed, and for all but the last few chunks before them: memory
+then holds about one row, whatever the scene, and no thread idles at the end of a row
+because its last chunks were left over.
 """
 
 from __future__ import annotations
@@ -26,10 +28,22 @@ class Turns:
     hold several of them; otherwise group follows group."""
     lookahead: int
     """Chunks that may run ahead of their turn, so that no thread idles at its end."""
+    window: int
+    """Chunks that may be on their way from the first that is not encoded."""
 
     def turn(self, stage: Stage, group: int, row: int) -> int:
         """Give the turn of a row of chunks, within its stage."""
         return row if self.together else group * stage.chunk_rows + row
+
+    def position(self, stage: Stage, group: int, row: int, col: int) -> int:
+        """Give the place of a chunk in the order of its stage."""
+        turn = self.turn(stage, group, row)
+        inside = col * stage.groups + group if self.together else col
+        return turn * self._per_turn(stage) + inside
+
+    def _per_turn(self, stage: Stage) -> int:
+        """Count the chunks of a turn."""
+        return stage.chunk_cols * (stage.groups if self.together else 1)
 
     def waits_for(
         self, stage: Stage, group: int, row: int, col: int
@@ -39,15 +53,26 @@ class Turns:
         The turn before its own, but for the lookahead, and the turns of the next stage
         that need nothing later.
         """
-        per_turn = stage.chunk_cols * (stage.groups if self.together else 1)
-        position = self.turn(stage, group, row) * per_turn + col - self.lookahead
-        if self.together:
-            position += group * stage.chunk_cols
-        finished = position // per_turn - 1
+        position = self.position(stage, group, row, col) - self.lookahead
+        finished = position // self._per_turn(stage) - 1
         if finished < 0:
             return []
         above = self._above(stage, finished)
         return [(stage.index, finished)] + [(stage.index + 1, above)] * (above >= 0)
+
+    def before(
+        self, stage: Stage, group: int, row: int, col: int, chunks: int
+    ) -> tuple[int, int, int] | None:
+        """Give the chunk that many places before, None where there is none."""
+        position = self.position(stage, group, row, col) - chunks
+        if position < 0:
+            return None
+        turn, inside = divmod(position, self._per_turn(stage))
+        if self.together:
+            col, group = divmod(inside, stage.groups)
+            return group, turn, col
+        group, row = divmod(turn, stage.chunk_rows)
+        return group, row, inside
 
     def _above(self, stage: Stage, finished: int) -> int:
         """Give the last turn of the next stage that a finished turn makes possible."""

@@ -98,6 +98,44 @@ def test_few_source_chunks_wait_at_once(tmp_path, monkeypatch, size):
     assert _most_alive(tasks, "zeros") <= 6
 
 
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_no_chunk_is_left_behind(tmp_path, monkeypatch, interleave):
+    """On two threads, a chunk starts when all but the one before it are encoded.
+
+    Threads take what became ready last: what they left would hold up the whole row.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lazycog._graph.worker_threads", lambda: 2)
+    plan, _, tasks = _tasks((8192, 8192), interleave=interleave)
+    stage = plan.stages[0]
+    # the source's chunks hold all bands: their groups follow each other
+    encodes = [
+        next(key for key in tasks if _is_task(key, "encode0", (group, row, col)))
+        for row in range(stage.chunk_rows)
+        for col in range(stage.chunk_cols)
+        for group in range(stage.groups)
+    ]
+
+    for position, key in enumerate(encodes):
+        before = _ancestors(tasks, key)
+        assert before.issuperset(encodes[: max(0, position - 1)])
+        assert before.isdisjoint(encodes[position:])
+
+
+def _is_task(key, name, index):
+    return str(key[0]).startswith(f"cog-{name}-") and tuple(key[1:]) == index
+
+
+def _ancestors(tasks, key):
+    """Give all tasks that must be done before one."""
+    found, waiting = set(), [key]
+    while waiting:
+        for each in tasks[waiting.pop()].dependencies - found:
+            found.add(each)
+            waiting.append(each)
+    return found
+
+
 def _most_alive(tasks, name):
     """Count results that are held at once when tasks run in Dask's order."""
     users = dict.fromkeys(tasks, 0)

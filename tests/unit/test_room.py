@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lazycog import _park
+from lazycog import _park, _room
 from lazycog._file_range import FileRange
 from lazycog._room import Room
 
@@ -113,6 +113,36 @@ def test_without_a_folder_everything_stays_in_memory(ledger):
 
     assert kept.read(0, len(kept)) == BYTES
     assert ledger.held_bytes == 3000
+
+
+def test_memory_is_used_again_while_rooms_are_in_use():
+    """And never while somebody still reads what is in it."""
+    memory = _room._Memory()
+    first, second = memory.take(5000), memory.take(5000)
+    first[:] = 1
+    address, view = first.ctypes.data, memoryview(first)[10:20]
+    del first
+    other = memory.take(5000)
+    other[:] = 2
+
+    assert other.ctypes.data != address
+    assert bytes(view) == b"\1" * 10
+    del view
+    assert memory.take(4000).ctypes.data != address
+    assert memory.take(5000).ctypes.data == address
+    del second, other
+
+
+def test_memory_goes_back_when_no_room_is_in_use():
+    """A worker that waits for work holds nothing."""
+    memory = _room._Memory()
+    rooms = [memory.take(5000) for _ in range(3)]
+    del rooms[1:]
+    assert len(memory._free) == 2
+
+    rooms.clear()
+
+    assert memory._free == []
 
 
 @settings(max_examples=20)
