@@ -96,18 +96,19 @@ def _fill_sums(
     nodata: np.int32,
     sums: NDArray[np.int64],
 ) -> None:
-    """Fill count, minimum, maximum, sum and sum of squares per band and tile."""
+    """Fill count, minimum, maximum, sum and sum of squares per band and tile.
+
+    Along whole rows of pixels, which a processor reads ahead.
+    """
     count, height, width = pixels.shape
+    sums[:] = 0
+    sums[..., 1], sums[..., 2] = LARGEST, SMALLEST
     for band in range(count):
-        for tile_row in range(sums.shape[1]):
+        for y in range(height):
             for tile_col in range(sums.shape[2]):
-                tile = sums[band, tile_row, tile_col]
-                tile[:] = 0
-                tile[1], tile[2] = LARGEST, SMALLEST
-                top, left = tile_row * tile_size, tile_col * tile_size
-                right = min(left + tile_size, width)
-                for y in range(top, min(top + tile_size, height)):
-                    _add_row(pixels[band, y, left:right], nodata, tile)
+                left = tile_col * tile_size
+                row = pixels[band, y, left : min(left + tile_size, width)]
+                _add_row(row, nodata, sums[band, y // tile_size, tile_col])
 
 
 @numba.njit(nogil=True, cache=True)
@@ -116,8 +117,7 @@ def _add_row(
 ) -> None:
     """Add a row of a tile to its sums, faster when all of it is valid.
 
-    Several plain loops, since the compiler makes vector code of those, with narrow
-    numbers where they hold: no sum of up to 16,384 values of 16 bits overflows 32 bits.
+    Plain loops over numbers of one width, since the compiler makes vector code of those.
     """
     low = high = row[0]
     for x in range(row.size):
@@ -126,11 +126,10 @@ def _add_row(
     if low <= nodata <= high:
         _add_valid(row, nodata, tile)
         return
-    total, squares = np.int32(0), np.int64(0)
-    for x in range(row.size):
-        total += np.int32(row[x])
+    total, squares = np.int64(0), np.int64(0)
     for x in range(row.size):
         wide = np.int64(row[x])
+        total += wide
         squares += wide * wide
     tile[0] += row.size
     tile[1] = min(tile[1], np.int64(low))
@@ -144,21 +143,21 @@ def _add_valid(
     row: NDArray[np.generic], nodata: np.int32, tile: NDArray[np.int64]
 ) -> None:
     """Add what is valid in a row."""
-    number, total = np.int32(0), np.int32(0)
+    number = np.int32(0)
     low, high = LARGEST, SMALLEST
     for x in range(row.size):
         value = np.int32(row[x])
         valid = value != nodata
         number += np.int32(1) if valid else np.int32(0)
-        total += value if valid else np.int32(0)
         lower = value if valid else LARGEST
         higher = value if valid else SMALLEST
         low = min(lower, low)
         high = max(higher, high)
-    squares = np.int64(0)
+    total, squares = np.int64(0), np.int64(0)
     for x in range(row.size):
         value = np.int32(row[x])
         wide = np.int64(value if value != nodata else np.int32(0))
+        total += wide
         squares += wide * wide
     tile[0] += number
     tile[1] = min(tile[1], low)
