@@ -117,7 +117,7 @@ def _add_row(
 ) -> None:
     """Add a row of a tile to its sums, faster when all of it is valid.
 
-    Plain loops over numbers of one width, since the compiler makes vector code of those.
+    Plain loops over numbers of one width: of those the compiler makes vector code.
     """
     low = high = row[0]
     for x in range(row.size):
