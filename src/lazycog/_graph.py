@@ -24,7 +24,6 @@ from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
 from lazycog._blocks import handed_up_grid, source_grid, stage_pieces
 from lazycog._encode import ChunkTask
-from lazycog._grid import ceil_div
 from lazycog._part_graph import (
     add_ends,
     add_finished_row,
@@ -392,9 +391,9 @@ def build(
         plan.stages,
         together=max(array.chunks[0]) > plan.stages[0].band_group,
         lookahead=threads + plan.sent_behind(threads),
-        # threads take what is ready last first, so what they leave would be left to
-        # the end; a cluster keeps the order, and a slow worker shall not hold it up
-        window=threads + is_cluster() * ceil_div(threads, 2),
+        # threads take first what became ready last, and would leave the rest behind; a
+        # cluster keeps the order, and results take their time from worker to worker
+        window=threads * (3 if is_cluster() else 1),
     )
     builder = GraphBuilder(plan, sink, turns, lock, token, course.journal)
     waits = [TaskRef(key) for key in course.after]
