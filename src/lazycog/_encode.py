@@ -7,12 +7,14 @@ import hashlib
 import math
 import struct
 import sys
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from lazycog import codecs, resample
+from lazycog._ahead import FirstRows
 from lazycog._grid import ceil_div, is_stalled
 from lazycog._park import WaitingPixels, return_free_memory
 from lazycog._plan import LEADER_BYTES, TRAILER_BYTES, mask_bound
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from lazycog._file_range import FileRange
     from lazycog._grid import AxisChunk, Level, Span, Stage
     from lazycog._park import EncodedBytes
+    from lazycog._parts import Section
 
 HASH_BYTES = 16
 """Of a tile's BLAKE2: two of a trillion tiles meet by chance once in 10**14 files."""
@@ -48,7 +51,7 @@ class Run:
     """Row of the run within the chunk."""
     start: int
     stop: int
-    """Range in the chunk's encoded bytes: leader, payload and trailer of each tile."""
+    """Range in the bytes that hold it: leader, payload and trailer of each tile."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class Summary:
     """Statistics per band and tile of level 0, None without statistics."""
     pixels: WaitingPixels | None
     """The chunk's piece of the level above the stage, None in the last stage."""
+    starts: Mapping[Section, int] | None = None
+    """Where its first rows of tiles were written, None unless ahead of the others."""
 
     def __sizeof__(self) -> int:
         """Bytes in memory, which is what Dask's memory management asks for."""
@@ -78,14 +83,24 @@ class EncodedChunk:
     """Result of an encode task."""
 
     data: EncodedBytes
-    """Encoded bytes of all runs."""
+    """Encoded bytes of all runs but those that go ahead."""
     runs: tuple[Run, ...]
+    """All of them."""
     summary: Summary
+    first: FirstRows | None = None
+    """Encoded bytes of the runs that go ahead: each first row of tiles."""
 
     @property
     def encoded_bytes(self) -> int:
         """Bytes that will be written for this chunk."""
-        return len(self.data)
+        return len(self.data) + (0 if self.first is None else len(self.first))
+
+    @property
+    def waiting_runs(self) -> tuple[Run, ...]:
+        """Runs that do not go ahead."""
+        if self.first is None:
+            return self.runs
+        return tuple(run for run in self.runs if run.tile_row)
 
     def run_data(self, run: Run) -> memoryview:
         """Give the bytes of one run."""
@@ -97,7 +112,8 @@ class EncodedChunk:
 
     def __sizeof__(self) -> int:
         """Bytes in memory, which is what Dask's memory management asks for."""
-        return sys.getsizeof(self.data) + sys.getsizeof(self.summary)
+        parts = (self.data, self.summary, self.first)
+        return sum(sys.getsizeof(part) for part in parts)
 
 
 @dataclass(frozen=True)
@@ -133,7 +149,11 @@ class ChunkTask:
 
 
 def encode_chunk(
-    task: ChunkTask, pixels: NDArray[np.generic], park_folder: str | None = None
+    task: ChunkTask,
+    pixels: NDArray[np.generic],
+    park_folder: str | None = None,
+    *,
+    goes_ahead: bool = False,
 ) -> EncodedChunk:
     """Encode the tiles of every level of a chunk.
 
@@ -145,6 +165,8 @@ def encode_chunk(
         The chunk with its halo; never changed.
     park_folder : str or None
         Where encoded bytes go when too many wait in memory.
+    goes_ahead : bool
+        Whether the first row of tiles of each level and plane is kept by itself.
 
     Returns
     -------
@@ -158,8 +180,9 @@ def encode_chunk(
     sizes: dict[int, NDArray[np.uint32]] = {}
     hashes: dict[int, NDArray[np.uint8]] = {}
     partials = None
-    with _room(task, park_folder) as room:
-        writer = _TileWriter(task, room)
+    first, rest = _rooms(task, park_folder, goes_ahead=goes_ahead)
+    with first, rest:
+        writer = _TileWriter(task, first, rest)
         for step, level in enumerate(stage.levels):
             own = pixels[:, rows.own_slice(step), cols.own_slice(step)]
             if level.index == 0 and encoding.statistics:
@@ -172,20 +195,26 @@ def encode_chunk(
         summary = Summary(
             sizes,
             hashes or None,
-            room.checksum,
+            zlib.crc32(struct.pack("<I", rest.checksum), first.checksum),
             partials,
             WaitingPixels.keep(pixels, park_folder) if stage.handed_up else None,
         )
-        kept = room.finish()
+        kept = rest.finish()
+        ahead = FirstRows(first.finish(), first.length) if goes_ahead else None
     return_free_memory()
-    return EncodedChunk(kept, tuple(writer.runs), summary)
+    return EncodedChunk(kept, tuple(writer.runs), summary, ahead)
 
 
-def _room(task: ChunkTask, park_folder: str | None) -> Room:
-    """Reserve room for every tile of a chunk, and for its largest run."""
+def _rooms(
+    task: ChunkTask, park_folder: str | None, *, goes_ahead: bool
+) -> tuple[Room, Room]:
+    """Reserve room for the tiles of a chunk: those that go ahead, and the others.
+
+    Where none goes ahead, one room is both.
+    """
     rows, cols = task.axes
     encoding = task.encoding
-    total = largest = 0
+    total = largest = first = 0
     for step, level in enumerate(task.stage.levels):
         side = level.tile_size
         tile_rows = ceil_div(len(rows.own[step]), side)
@@ -197,7 +226,12 @@ def _room(task: ChunkTask, park_folder: str | None) -> Room:
             place += mask_bound(side) + FRAME_BYTES
         total += tile_rows * tile_cols * place
         largest = max(largest, tile_cols * place)
-    return Room(total, largest, park_folder)
+        first += min(tile_rows, 1) * tile_cols * place
+    if not goes_ahead:
+        room = Room(total, largest, park_folder)
+        return room, room
+    # they wait for the chunk to the left alone, so nobody counts them
+    return Room(first, first, None), Room(total - first, largest, park_folder)
 
 
 def _stored_pixels(task: ChunkTask, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -329,10 +363,15 @@ class _TileWriter:
     """Encodes tile after tile into one buffer, leader and trailer in place."""
 
     task: ChunkTask
-    room: Room
+    first: Room
+    """Takes the first row of tiles of each level and plane."""
+    rest: Room
     runs: list[Run] = field(default_factory=list)
     hashes: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
     """Of the tiles of the level that was encoded last."""
+
+    def __post_init__(self) -> None:
+        self.room = self.first
 
     def encode_level(
         self, step: int, pixels: NDArray[np.generic]
@@ -357,6 +396,7 @@ class _TileWriter:
         scratch = np.empty((side, side, encoding.samples), dtype=pixels.dtype)
         first_plane = self.task.bands.start if encoding.planes else 0
         for plane, tile_row in np.ndindex(shape[:2]):
+            self.room = self.rest if tile_row else self.first
             start = self.room.length
             top = tile_row * side
             strips = [

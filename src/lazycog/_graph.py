@@ -4,7 +4,8 @@ Per chunk there are three tasks, four where a chunk needs pixels of its neighbou
 
 * ``cut``       the thin strips of a block that neighbouring chunks need
 * ``encode``    every tile of the chunk's levels
-* ``summary``   the sizes and the handed-up pixels, without the encoded bytes
+* ``summary``   the sizes and the handed-up pixels, without the encoded bytes; in files,
+  the first row of tiles goes to its place here, since it waits for no other row
 * ``place``     the encoded bytes, to the position that the sizes give
 
 and per row of chunks: ``sizes`` (one per 32 chunks), ``row`` (prefix sums, chained from
@@ -35,6 +36,7 @@ from lazycog._plan import SUMMARY_GROUP
 from lazycog._scheduler import is_cluster, worker_threads
 from lazycog._tasks import (
     after_task,
+    ahead_task,
     cut_task,
     encode_task,
     known_task,
@@ -101,6 +103,9 @@ class GraphBuilder:
         self.saved: list[Key] = []
         self.sink = sink
         self.park_folder = getattr(sink, "park_folder", None)
+        # a tile that stands elsewhere moves those behind it
+        shares = plan.encoding.deduplicate
+        self.goes_ahead = self.park_folder is not None and not shares
         self.lock = lock
         self.token = token
         self.tasks: dict[Any, Task] = {}
@@ -228,14 +233,37 @@ class GraphBuilder:
             None if whole else tuple(assembly),
             self.token,
             self.park_folder,
+            self.goes_ahead,
             List(*self.gate(stage, *index)),
             *references,
         )
+        self._add_summary(task, encode, index)
+
+    def _add_summary(
+        self, task: ChunkTask, encode: Key, index: tuple[int, int, int]
+    ) -> None:
+        """Add what is left of a chunk when its tiles wait for their place."""
+        stage = task.stage
+        key = self.key(f"summary{stage.index}", *index)
+        before = self._summary_before(stage, index, 1)
+        if not self.goes_ahead:
+            self.add(key, summary_task, TaskRef(encode), before)
+            return
+        group, row, col = index
+        left: Key = self.key("begin")
+        if col:
+            left = self.key(f"summary{stage.index}", group, row, col - 1)
+        elif row:
+            left = self.key(f"row{stage.index}", group, row - 1)
         self.add(
-            self.key(f"summary{stage.index}", *index),
-            summary_task,
+            key,
+            ahead_task,
+            self.sink,
+            task,
+            self.lock,
             TaskRef(encode),
-            self._summary_before(stage, index, 1),
+            TaskRef(left),
+            before,
         )
 
     def gate(self, stage: Stage, group: int, row: int, col: int) -> list[TaskRef]:

@@ -35,6 +35,8 @@ class RowSummary:
     checksums: tuple[int, ...]
     partials: NDArray[np.float64] | None
     """Statistics, shape (band, tile row, tile col, 5)."""
+    firsts: tuple[Mapping[Section, int] | None, ...] = ()
+    """Per chunk, where its first rows of tiles were written."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def join_summaries(summaries: Sequence[Summary]) -> RowSummary:
         widths = [summary.sizes[level].shape[2] for summary in summaries]
         starts[level] = tuple(int(each) for each in np.cumsum([0, *widths[:-1]]))
     checksums = tuple(summary.checksum for summary in summaries)
-    return _joined(summaries, starts, checksums)
+    firsts = tuple(summary.starts for summary in summaries)
+    return _joined(summaries, starts, checksums, firsts)
 
 
 def join_rows(parts: Sequence[RowSummary]) -> RowSummary:
@@ -82,13 +85,15 @@ def join_rows(parts: Sequence[RowSummary]) -> RowSummary:
             shift += part.sizes[level].shape[2]
         starts[level] = tuple(joined)
     checksums = tuple(each for part in parts for each in part.checksums)
-    return _joined(parts, starts, checksums)
+    firsts = tuple(each for part in parts for each in part.firsts)
+    return _joined(parts, starts, checksums, firsts)
 
 
 def _joined(
     parts: Sequence[Summary] | Sequence[RowSummary],
     starts: Mapping[int, tuple[int, ...]],
     checksums: tuple[int, ...],
+    firsts: tuple[Mapping[Section, int] | None, ...],
 ) -> RowSummary:
     """Join what both kinds of summary have, along the tile columns."""
     levels = list(parts[0].sizes)
@@ -107,6 +112,7 @@ def _joined(
         else None,
         checksums=checksums,
         partials=_concatenate([part.partials for part in parts]),
+        firsts=firsts,
     )
 
 
@@ -115,6 +121,39 @@ def _concatenate(
 ) -> NDArray[np.float64] | None:
     present = [each for each in partials if each is not None]
     return np.concatenate(present, axis=2) if present else None
+
+
+def first_starts(
+    above: Mapping[Section, int], left: Summary | None, first_plane: int, own: Summary
+) -> dict[Section, int]:
+    """Give where the first rows of a chunk's tiles go, as soon as that is known.
+
+    Parameters
+    ----------
+    above : mapping of (level, plane) to int
+        Where the rows above end; a missing section starts at 0.
+    left : Summary or None
+        Of the chunk to the left, None for the first of a row.
+    first_plane : int
+        Plane of the first band of this group of bands.
+    own : Summary
+        Of the chunk.
+
+    Returns
+    -------
+    dict of (level, plane) to int
+        Relative to the sections; none for a level that has no tiles here.
+    """
+    found = {}
+    for level, sizes in own.sizes.items():
+        for plane in range(sizes.shape[0] if sizes.shape[1] else 0):
+            section = level, first_plane + plane
+            if left is None or left.starts is None:
+                found[section] = above.get(section, 0)
+            else:
+                run = framed(left.sizes[level][plane, 0])
+                found[section] = left.starts[section] + int(run.sum())
+    return found
 
 
 def place_row(
@@ -140,6 +179,11 @@ def place_row(
     -------
     RowPlacement
         Positions are prefix sums of byte counts, so they depend on nothing else.
+
+    Raises
+    ------
+    SourceChangedError
+        First rows of tiles were written elsewhere.
     """
     row = join_rows(parts)
     shared = None
@@ -167,6 +211,14 @@ def place_row(
             ends[level, first_plane + plane] = last
         starts[level] = (totals - flat).reshape(chunk_bytes.shape)
         lengths[level] = chunk_bytes
+    for col, first in enumerate(row.firsts):
+        for (level, plane), start in (first or {}).items():
+            if start != starts[level][plane - first_plane, 0, col]:
+                raise SourceChangedError(
+                    f"chunks to the left of chunk {col} in their row were computed "
+                    "twice and gave different pixels, so nothing was written; make "
+                    "the source deterministic (seed it), or persist it first"
+                )
     return RowPlacement(
         ends,
         starts,

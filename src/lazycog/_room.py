@@ -51,6 +51,7 @@ class Room:
 
     def __exit__(self, *_: object) -> None:
         LEDGER.give_back(self._taken)
+        self._taken = 0
         if self._parking is not None:
             self._parking.__exit__()
 

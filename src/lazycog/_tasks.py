@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from lazycog._encode import ChunkTask, EncodedChunk, Summary, encode_chunk
 from lazycog._layout import (
     RowPlacement,
     RowSummary,
+    first_starts,
     join_summaries,
     place_row,
     run_pieces,
@@ -78,11 +81,13 @@ def encode_task(
     assembly: Assembly | None,
     token: str,
     park_folder: str | None,
+    goes_ahead: bool,  # noqa: FBT001 - tasks take positional arguments
     _gate: object,
     *pieces: Any,  # noqa: ANN401 - blocks of either kind
 ) -> EncodedChunk:
     """Put a chunk together from its pieces, encode it, and tell whoever watches."""
-    chunk = encode_chunk(task, _assembled(task, assembly, pieces), park_folder)
+    pixels = _assembled(task, assembly, pieces)
+    chunk = encode_chunk(task, pixels, park_folder, goes_ahead=goes_ahead)
     announce(token, task, chunk)
     return chunk
 
@@ -110,6 +115,48 @@ def _assembled(
 def summary_task(chunk: EncodedChunk, _before: object) -> Summary:
     """Leave the encoded bytes behind, after the chunk before did so."""
     return chunk.summary
+
+
+def ahead_task(
+    sink: LocalSink,
+    task: ChunkTask,
+    lock: Any,  # noqa: ANN401 - anything with the context protocol
+    chunk: EncodedChunk,
+    left: Summary | RowPlacement | object,
+    _before: object,
+) -> Summary:
+    """Write the first rows of tiles, and leave the other encoded bytes behind.
+
+    Parameters
+    ----------
+    sink : LocalSink
+        The destination.
+    task : ChunkTask
+        Which chunk.
+    lock : context manager or None
+        Serialises the writes.
+    chunk : EncodedChunk
+        The chunk; it lets go of what was written.
+    left : Summary, RowPlacement or object
+        Of the chunk to the left, else of the row above; anything else at the top left.
+
+    Returns
+    -------
+    Summary
+        With the positions of what was written.
+
+    Raises
+    ------
+    SourceChangedError
+        The chunk was written before, elsewhere.
+    """
+    above = left.ends if isinstance(left, RowPlacement) else {}
+    beside = left if isinstance(left, Summary) else None
+    starts = first_starts(above, beside, first_plane(task), chunk.summary)
+    if chunk.first is not None:
+        with lock or nullcontext():
+            chunk.first.write(sink, chunk.runs, starts)
+    return replace(chunk.summary, starts=starts)
 
 
 def sizes_task(*summaries: Summary) -> RowSummary:
@@ -152,16 +199,16 @@ def place_task(
     SourceChangedError
         The chunk is not the one whose sizes gave the positions.
     """
-    first_plane = task.bands.start if task.encoding.planes else 0
-    positions = run_positions(placement, task.stage, first_plane, task.col)
+    plane = first_plane(task)
+    positions = run_positions(placement, task.stage, plane, task.col)
     sections: dict[tuple[int, int], list[tuple[int, memoryview | FileRange]]] = {}
     same = placement.checksums[task.col] == chunk.summary.checksum
-    for run in chunk.runs if same else ():
+    for run in chunk.waiting_runs if same else ():
         position, length = positions[run.level, run.plane, run.tile_row]
         pieces = sections.setdefault((run.level, run.plane), [])
         cols = placement.tile_cols(run.level, task.col)
         begin = position
-        for start, stop in run_pieces(placement, run, first_plane, cols):
+        for start, stop in run_pieces(placement, run, plane, cols):
             pieces.append((begin, chunk.run_piece(run, start, stop)))
             begin += stop - start
         same = same and begin - position == length
@@ -172,12 +219,14 @@ def place_task(
             "make the source deterministic (seed it), or persist it first"
         )
     for section, pieces in sections.items():
-        if lock is None:
+        with lock or nullcontext():
             sink.write(section, pieces)
-        else:
-            with lock:
-                sink.write(section, pieces)
     return chunk.summary.checksum
+
+
+def first_plane(task: ChunkTask) -> int:
+    """Give the plane of the file of the first band of a chunk."""
+    return task.bands.start if task.encoding.planes else 0
 
 
 def after_task(block: Any, *_gate: object) -> Any:  # noqa: ANN401 - any block

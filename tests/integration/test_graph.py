@@ -11,6 +11,7 @@ from dask._task_spec import convert_legacy_graph
 from dask.order import order
 
 import lazycog
+from lazycog._tasks import ahead_task
 
 
 def _tasks(size, count=4, chunk=2048, **options):
@@ -120,6 +121,26 @@ def test_no_chunk_is_left_behind(tmp_path, monkeypatch, interleave):
         before = _ancestors(tasks, key)
         assert before.issuperset(encodes[: max(0, position - 1)])
         assert before.isdisjoint(encodes[position:])
+
+
+@pytest.mark.parametrize(("deduplicate", "ahead"), [(False, True), (True, False)])
+def test_first_rows_of_tiles_wait_for_no_other_row(
+    tmp_path, monkeypatch, deduplicate, ahead
+):
+    """Their positions follow from the chunks to the left, unless tiles are shared."""
+    monkeypatch.chdir(tmp_path)
+    _, own, tasks = _tasks((8192, 8192), deduplicate=deduplicate)
+    summaries = {key for key in own if str(key[0]).startswith("cog-summary0")}
+
+    assert {own[key].func is ahead_task for key in summaries} == {ahead}
+    for key in summaries:
+        _, _, row, _ = key
+        placed = {
+            each[2]
+            for each in _ancestors(tasks, key)
+            if str(each[0]).startswith("cog-row0")
+        }
+        assert row not in placed
 
 
 def _is_task(key, name, index):
