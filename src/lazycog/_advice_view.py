@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from lazycog._extras import require
 from lazycog._views import human_bytes
-from lazycog.errors import MissingExtraError, OptionError, SinkError
+from lazycog.errors import OptionError, SinkError
 
 if TYPE_CHECKING:
     import os
@@ -131,13 +132,11 @@ def check_plot(path: str | os.PathLike[str]) -> None:
     OptionError
         The name has another ending.
     """
-    try:
-        import matplotlib as mpl  # noqa: F401, PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError(
-            f"a plot needs matplotlib ({error}): pip install 'lazycog[plot]', or "
-            "drop --plot"
-        ) from error
+    require(
+        "matplotlib",
+        "a plot needs matplotlib ({error}): pip install 'lazycog[plot]', or "
+        "drop --plot",
+    )
     if not str(path).lower().endswith(PLOT_SUFFIXES):
         raise OptionError(
             f"plot {str(path)!r}: the name must end in {', '.join(PLOT_SUFFIXES)}"

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lazycog.errors import MissingExtraError, OptionError
+from lazycog._extras import require
+from lazycog.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,12 +97,12 @@ def computing(resources: Resources, *, quiet: bool = True) -> Iterator[None]:
         ):
             yield
         return
-    try:
-        import distributed  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError(
-            f"a cluster needs distributed ({error}): pip install 'lazycog[distributed]'"
-        ) from error
+    require(
+        "distributed",
+        "a cluster needs distributed ({error}): pip install 'lazycog[distributed]'",
+    )
+    import distributed  # noqa: PLC0415 - an extra
+
     level = logging.CRITICAL if quiet else logging.WARNING
     for name in ("distributed", "asyncio"):  # asyncio tells of what Ctrl-C cut off
         logging.getLogger(name).setLevel(level)

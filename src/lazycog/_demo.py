@@ -16,9 +16,9 @@ import rioxarray  # noqa: F401 - registers .rio
 import xarray as xr
 
 from lazycog import _api, _open, _progress, _validate
+from lazycog._extras import require
 from lazycog._views import human_bytes
 from lazycog._watch import ChunkDone
-from lazycog.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -222,12 +222,7 @@ def make_scene(path: Path, size: int, progress: _progress.Choice) -> None:
     MissingExtraError
         Zarr is not installed.
     """
-    try:
-        import zarr  # noqa: F401, PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError(
-            "the demo makes a Zarr store: pip install 'lazycog[zarr]'"
-        ) from error
+    require("zarr", "the demo makes a Zarr store: pip install 'lazycog[zarr]'")
     if path.exists():
         shutil.rmtree(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,9 +6,10 @@ import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from lazycog._extras import require
 from lazycog._location import READ_EXTRA, Location, open_store
 from lazycog._loop import loop_thread
-from lazycog.errors import CogError, MissingExtraError
+from lazycog.errors import CogError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -140,10 +141,7 @@ def start_headers(location: Location, version: Version) -> Future[TIFF | None]:
     MissingExtraError
         async-geotiff or obstore is not installed.
     """
-    try:
-        import async_tiff  # noqa: F401, PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError(READ_EXTRA) from error
+    require("async_tiff", READ_EXTRA)
     open_store(location)  # its errors are told here
     return loop_thread().submit(_kept_headers(location, version))
 

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lazycog._location import READ_EXTRA, Location, open_store
-from lazycog.errors import InputError, MissingExtraError, SourceNotFoundError
+from lazycog._location import Location, open_store
+from lazycog.errors import InputError, SourceNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,11 +58,9 @@ def current_version(location: Location) -> Version:
             raise InputError(f"{location}: {error.strerror}") from error
         return Version(found.st_size, str(found.st_mtime_ns))
     store = open_store(location)
-    try:
-        import obstore  # noqa: PLC0415 - an extra
-        from obstore.exceptions import BaseError  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError(READ_EXTRA) from error
+    import obstore  # noqa: PLC0415 - an extra
+    from obstore.exceptions import BaseError  # noqa: PLC0415 - an extra
+
     try:
         about = obstore.head(store, location.path)
     except FileNotFoundError as error:

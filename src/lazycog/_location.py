@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from lazycog.errors import InputError, MissingExtraError, OptionError
+from lazycog._extras import require
+from lazycog.errors import InputError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -212,10 +213,9 @@ def open_store(location: Location) -> Any:  # noqa: ANN401 - one of obstore's st
     OptionError
         obstore refuses the options.
     """
-    try:
-        from obstore import exceptions, store  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError(READ_EXTRA) from error
+    require("obstore", READ_EXTRA)
+    from obstore import exceptions, store  # noqa: PLC0415 - an extra
+
     config, client = _settings(location.config), _settings(location.client)
     try:
         if location.kind == FILE:

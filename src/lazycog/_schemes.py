@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from lazycog._extras import require
 from lazycog._profile import did_you_mean
-from lazycog.errors import MissingExtraError, OptionError
+from lazycog.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -166,13 +167,13 @@ def find_scheme(name: str) -> Scheme:
 @lru_cache(maxsize=32)
 def _look_up(name: str) -> Scheme:
     """Ask morecantile, whose import takes long."""
-    try:
-        import morecantile  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError(
-            f"tiling_scheme={name!r} is known to morecantile ({error}): pip install "
-            "'lazycog[web]', or use 'GoogleMapsCompatible'"
-        ) from error
+    require(
+        "morecantile",
+        f"tiling_scheme={name!r} is known to morecantile "
+        "({error}): pip install 'lazycog[web]', or use 'GoogleMapsCompatible'",
+    )
+    import morecantile  # noqa: PLC0415 - an extra
+
     known = {each.lower(): each for each in morecantile.tms.list()}
     if name.lower() not in known:
         names = ["GoogleMapsCompatible", "InspireCRS84Quad", *known.values()]

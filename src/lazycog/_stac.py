@@ -12,7 +12,8 @@ import numpy as np
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from lazycog.errors import InputError, MissingExtraError, OptionError
+from lazycog._extras import require
+from lazycog.errors import InputError, OptionError
 
 if TYPE_CHECKING:
     from pystac import Item
@@ -44,12 +45,9 @@ def to_item(
     MissingExtraError
         pystac is not installed.
     """
-    try:
-        import pystac  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError(
-            "to_stac_item needs pystac: pip install 'lazycog[stac]'"
-        ) from error
+    require("pystac", "to_stac_item needs pystac: pip install 'lazycog[stac]'")
+    import pystac  # noqa: PLC0415 - an extra
+
     geometry, bbox = _footprint(plan)
     item = pystac.Item(
         id=name or Path(result.path).stem,

@@ -12,11 +12,12 @@ import rasterio.warp
 
 from lazycog import _source, _warp_graph, _windows
 from lazycog._encoding import settle_nodata, stored_dtype
+from lazycog._extras import require
 from lazycog._georef import IDENTITY
 from lazycog._grid import ceil_div
 from lazycog._plan import CHUNK_BYTES, plan_cog
 from lazycog._schemes import find_scheme
-from lazycog.errors import InputError, MissingExtraError
+from lazycog.errors import InputError
 
 if TYPE_CHECKING:
     from lazycog._georef import Description
@@ -106,12 +107,10 @@ def project(raster: Raster, options: CogOptions) -> Raster:
     MissingExtraError
         odc-geo is not installed.
     """
-    try:
-        import odc.geo.warp  # noqa: F401, PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError(
-            f"tiling_scheme= needs odc-geo ({error}): pip install 'lazycog[web]'"
-        ) from error
+    require(
+        "odc.geo.warp",
+        "tiling_scheme= needs odc-geo ({error}): pip install 'lazycog[web]'",
+    )
     source = _source_grid(raster)
     placement = place(source, options)
     description = _described(raster.description, placement)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import fsspec
 
-from lazycog.errors import CogError, MissingExtraError
+from lazycog._extras import require
+from lazycog.errors import CogError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,12 +36,7 @@ def client(options: Mapping[str, Any]) -> S3FileSystem:
     MissingExtraError
         s3fs is not installed.
     """
-    try:
-        import s3fs  # noqa: F401, PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError(
-            's3:// needs s3fs; install it: pip install "lazycog[s3]"'
-        ) from error
+    require("s3fs", 's3:// needs s3fs; install it: pip install "lazycog[s3]"')
     config = {"retries": {"max_attempts": 0}, **(options.get("config_kwargs") or {})}
     # an instance of our own, for what is tried again here alone: loops would multiply
     filesystem = fsspec.filesystem("s3", **{**options, "config_kwargs": config})

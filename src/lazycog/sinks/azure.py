@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import fsspec
 from fsspec.asyn import sync
 
+from lazycog._extras import require
 from lazycog._parts import MIB, PartLimits
-from lazycog.errors import MissingExtraError, SinkError
+from lazycog.errors import SinkError
 from lazycog.sinks._errors import client_errors
 from lazycog.sinks._protocol import CONTENT_TYPE, Receipt
 from lazycog.sinks._retry import retried
@@ -239,12 +240,10 @@ def client(options: Mapping[str, Any]) -> AzureBlobFileSystem:
     MissingExtraError
         adlfs is not installed.
     """
-    try:
-        import adlfs  # noqa: F401, PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError(
-            'az:// and abfs:// need adlfs; install it: pip install "lazycog[azure]"'
-        ) from error
+    require(
+        "adlfs",
+        'az:// and abfs:// need adlfs; install it: pip install "lazycog[azure]"',
+    )
     return fsspec.filesystem("abfs", **options)
 
 

@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 import fsspec
 
+from lazycog._extras import require
 from lazycog._parts import PartLimits
-from lazycog.errors import MissingExtraError, OptionError
+from lazycog.errors import OptionError
 from lazycog.sinks import _google_xml as google
 from lazycog.sinks._errors import refused
 from lazycog.sinks._google_xml import Request
@@ -160,12 +161,7 @@ def client(options: Mapping[str, Any]) -> GCSFileSystem:
     MissingExtraError
         gcsfs is not installed.
     """
-    try:
-        import gcsfs  # noqa: F401, PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtraError(
-            'gs:// needs gcsfs; install it: pip install "lazycog[gcs]"'
-        ) from error
+    require("gcsfs", 'gs:// needs gcsfs; install it: pip install "lazycog[gcs]"')
     own = {name: value for name, value in options.items() if name != METADATA}
     return fsspec.filesystem("gs", **own)
 
