@@ -242,3 +242,17 @@ class UploadContract(StoreContract):
 
         assert self.content().endswith(b"end")
         assert self.leftovers() == []
+
+
+class NamedByBytes:
+    """What differs in the contract where the names of parts tell their bytes."""
+
+    def test_a_part_that_is_not_the_one_sent_is_noticed(self):
+        """A late task of another run changes nothing at all."""
+        sink = self.make()
+        upload, receipts = self.send(sink)
+        sink.put(upload, 2, [b"x" * PART])
+
+        sink.commit(upload, receipts)
+
+        assert self.content() == FIRST + SECOND + LAST

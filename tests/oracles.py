@@ -53,6 +53,41 @@ def raster(pixels, *, crs="EPSG:32613", transform=TRANSFORM, nodata=None, **attr
     return array if nodata is None else array.rio.write_nodata(nodata)
 
 
+def gtiff(
+    path,
+    pixels,
+    *,
+    crs="EPSG:32613",
+    transform=TRANSFORM,
+    valid=None,
+    inside=True,
+    after=None,
+    **creation,
+):
+    """Write with GDAL's plain GeoTIFF driver; a mask stands inside, or beside it."""
+    count, height, width = pixels.shape
+    with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=inside):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            count=count,
+            height=height,
+            width=width,
+            dtype=pixels.dtype,
+            crs=crs,
+            transform=transform,
+            **creation,
+        ) as dataset:
+            dataset.write(pixels)
+            if valid is not None:
+                dataset.write_mask(valid)
+            if after is not None:
+                after(dataset)
+    return path
+
+
 def gdal_cog(
     path: Path,
     pixels,

@@ -18,7 +18,7 @@ from lazycog import _cli
 from lazycog.errors import CogWarning, OptionError
 
 SHAPE = (333, 421)
-PLACE = {"crs": "EPSG:32613", "transform": oracles.TRANSFORM}
+TILES = {"tiled": True, "blockxsize": 64, "blockysize": 64}
 PALETTE = {1: (255, 0, 0, 255), 2: (0, 255, 0, 255), 7: (0, 0, 255, 255)}
 
 
@@ -46,33 +46,15 @@ def scene(dtype="uint8", count=3):
     return pixels, valid
 
 
-def by_rasterio(path, pixels, valid=None, **profile):
+def tiled(path, pixels, valid=None, **creation):
     """Write a tiled GeoTIFF with GDAL, and a mask inside it."""
-    count, height, width = pixels.shape
-    tiles = {"tiled": True, "blockxsize": 64, "blockysize": 64}
-    with (
-        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=profile.pop("inside", True)),
-        rasterio.open(
-            path,
-            "w",
-            driver="GTiff",
-            count=count,
-            height=height,
-            width=width,
-            dtype=pixels.dtype,
-            **{**PLACE, **tiles, **profile},
-        ) as dataset,
-    ):
-        dataset.write(pixels)
-        if valid is not None:
-            dataset.write_mask(valid)
-    return path
+    return oracles.gtiff(path, pixels, valid=valid, **TILES, **creation)
 
 
 @pytest.fixture
 def masked(tmp_path):
     pixels, valid = scene()
-    return by_rasterio(tmp_path / "masked.tif", pixels, valid), pixels, valid
+    return tiled(tmp_path / "masked.tif", pixels, valid), pixels, valid
 
 
 def check(path, pixels, valid, kind="per_dataset"):
@@ -97,9 +79,7 @@ def check(path, pixels, valid, kind="per_dataset"):
 def test_convert_carries_a_mask(tmp_path, inside, interleave):
     """Inside the file or beside it (.msk)."""
     pixels, valid = scene()
-    src = by_rasterio(
-        tmp_path / "a.tif", pixels, valid, inside=inside, interleave=interleave
-    )
+    src = tiled(tmp_path / "a.tif", pixels, valid, inside=inside, interleave=interleave)
 
     convert(src, tmp_path / "b.tif", "--blocksize", "128", "--interleave", interleave)
 
@@ -161,7 +141,7 @@ def test_a_mask_goes_with_a_rotated_raster(tmp_path):
     """Which has no coordinates to find pixels by."""
     pixels, valid = scene()
     rotated = oracles.TRANSFORM @ rasterio.Affine.rotation(20)
-    src = by_rasterio(tmp_path / "a.tif", pixels, valid, transform=rotated)
+    src = tiled(tmp_path / "a.tif", pixels, valid, transform=rotated)
 
     convert(src, tmp_path / "b.tif")
 
@@ -187,7 +167,7 @@ def test_a_mask_of_its_own_is_what_mask_asks_for(masked, tmp_path):
 def test_a_mask_and_nodata_both_count(tmp_path):
     pixels, valid = scene("int16", 1)
     pixels[0, 200:220] = -1
-    src = by_rasterio(tmp_path / "a.tif", pixels, valid, nodata=-1)
+    src = tiled(tmp_path / "a.tif", pixels, valid, nodata=-1)
 
     convert(src, tmp_path / "b.tif", "--mask")
 
@@ -197,7 +177,7 @@ def test_a_mask_and_nodata_both_count(tmp_path):
 def test_a_mask_per_band_is_told(tmp_path):
     """A VRT may have one; a GeoTIFF holds one for all."""
     pixels, valid = scene("uint8", 1)
-    by_rasterio(tmp_path / "a.tif", pixels, valid)
+    tiled(tmp_path / "a.tif", pixels, valid)
     band = (
         '<VRTRasterBand dataType="Byte" band="{}"><SimpleSource>'
         '<SourceFilename relativeToVRT="1">a.tif</SourceFilename>'
@@ -314,7 +294,7 @@ def half_masked(raster, other):
 @pytest.mark.parametrize("change", [moved, stacked, stacked_in_memory, half_masked])
 def test_a_mask_that_no_longer_fits_is_told(masked, tmp_path, change):
     src, pixels, valid = masked
-    other = by_rasterio(tmp_path / "other.tif", pixels[::-1], ~valid)
+    other = tiled(tmp_path / "other.tif", pixels[::-1], ~valid)
     raster = change(lazycog.open_cog(src), lazycog.open_cog(other))
 
     with pytest.warns(CogWarning, match="mask of the file .* give mask="):
@@ -331,7 +311,7 @@ def test_a_mask_that_no_longer_fits_is_told(masked, tmp_path, change):
 def classes(tmp_path):
     path = tmp_path / "classes.tif"
     pixels = np.random.default_rng(1).choice([1, 2, 7], (1, *SHAPE)).astype("uint8")
-    by_rasterio(path, pixels)
+    tiled(path, pixels)
     with rasterio.open(path, "r+") as dataset:
         dataset.write_colormap(1, PALETTE)
     return path
@@ -417,7 +397,7 @@ COLOURS = [
 def test_colours_and_namespaces_are_carried(tmp_path, dtype, names, way):
     pixels, _ = scene(dtype, len(names))
     pixels[-1, :200] = 0
-    src = by_rasterio(tmp_path / "a.tif", pixels, photometric="MINISBLACK")
+    src = tiled(tmp_path / "a.tif", pixels, photometric="MINISBLACK")
     with rasterio.open(src, "r+") as dataset:
         dataset.colorinterp = [ColorInterp[name] for name in names]
         dataset.update_tags(ns="SURVEY", PILOT="Ada")
@@ -437,7 +417,7 @@ def test_colours_and_namespaces_are_carried(tmp_path, dtype, names, way):
 
 def test_colours_go_with_their_bands(tmp_path):
     pixels, _ = scene("uint16", 4)
-    src = by_rasterio(tmp_path / "a.tif", pixels, photometric="RGB", alpha="YES")
+    src = tiled(tmp_path / "a.tif", pixels, photometric="RGB", alpha="YES")
 
     convert(src, tmp_path / "b.tif", "--bands", "3,4")
 

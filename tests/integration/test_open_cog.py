@@ -25,6 +25,7 @@ from rasterio.errors import NotGeoreferencedWarning
 import lazycog
 import oracles
 from lazycog import _fetch, _location, _reader
+from oracles import gtiff
 from range_server import serving
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -40,30 +41,6 @@ def noise(count, height, width, dtype="uint16", seed=0):
     if np.dtype(dtype).kind == "c":
         return (pixels + 1j * pixels[::-1]).astype(dtype)
     return pixels.astype(dtype)
-
-
-def gtiff(path, pixels, *, crs="EPSG:32613", transform=oracles.TRANSFORM, **creation):
-    """Write with GDAL's plain GeoTIFF driver."""
-    after = creation.pop("after", None)
-    count, height, width = pixels.shape
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(
-            path,
-            "w",
-            driver="GTiff",
-            count=count,
-            height=height,
-            width=width,
-            dtype=pixels.dtype,
-            crs=crs,
-            transform=transform,
-            **creation,
-        ) as dataset:
-            dataset.write(pixels)
-            if after is not None:
-                after(dataset)
-    return path
 
 
 TILED = {"tiled": True, "blockxsize": 64, "blockysize": 32}

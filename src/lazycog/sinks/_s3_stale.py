@@ -91,21 +91,27 @@ def drop_unanswered(call: Callable[..., Any], key: str, kept: str, age: float) -
 
 
 def _uploads(call: Callable[..., Any], key: str) -> Iterator[Mapping[str, Any]]:
-    """List uploads whose key begins with `key`, page by page."""
+    """List uploads whose key begins with `key`."""
+    markers = {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"}
+    for answer in _pages(call, "list_multipart_uploads", key, markers):
+        yield from answer.get("Uploads", [])
+
+
+def _pages(
+    call: Callable[..., Any], method: str, prefix: str, markers: Mapping[str, str]
+) -> Iterator[Mapping[str, Any]]:
+    """Give the answers of a listing; markers are sent as the last answer told them."""
     marker: dict[str, str] = {}
     while True:
-        answer = call("list_multipart_uploads", Prefix=key, **marker)
-        yield from answer.get("Uploads", [])
+        answer = call(method, Prefix=prefix, **marker)
+        yield answer
         if not answer.get("IsTruncated"):
             return
-        marker = {
-            "KeyMarker": answer["NextKeyMarker"],
-            "UploadIdMarker": answer["NextUploadIdMarker"],
-        }
+        marker = {sent: answer[told] for sent, told in markers.items()}
 
 
 def objects(call: Callable[..., Any], prefix: str) -> Iterator[Mapping[str, Any]]:
-    """List objects whose key begins with `prefix`, page by page.
+    """List objects whose key begins with `prefix`.
 
     Parameters
     ----------
@@ -119,13 +125,9 @@ def objects(call: Callable[..., Any], prefix: str) -> Iterator[Mapping[str, Any]
     mapping
         Key and time, as boto3 tells them.
     """
-    marker: dict[str, str] = {}
-    while True:
-        answer = call("list_objects_v2", Prefix=prefix, **marker)
+    markers = {"ContinuationToken": "NextContinuationToken"}
+    for answer in _pages(call, "list_objects_v2", prefix, markers):
         yield from answer.get("Contents", [])
-        if not answer.get("IsTruncated"):
-            return
-        marker = {"ContinuationToken": answer["NextContinuationToken"]}
 
 
 def _age(then: datetime) -> float:
