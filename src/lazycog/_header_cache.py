@@ -124,13 +124,6 @@ _headers: OrderedDict[tuple[Location, Version], asyncio.Task[TIFF | None]] = (
 def start_headers(location: Location, version: Version) -> Future[TIFF | None]:
     """Read the headers of a remote file, once per process and version.
 
-    Parameters
-    ----------
-    location : Location
-        Where the file is.
-    version : Version
-        What is there.
-
     Returns
     -------
     concurrent.futures.Future

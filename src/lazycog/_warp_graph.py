@@ -145,26 +145,11 @@ def waiting_bytes(
     side: int,
     units: Sequence[Sequence[Unit]],
 ) -> int:
-    """Bound the bytes of source chunks that are in memory at once.
+    """Bound the bytes of source chunks that are in memory at once, over all bands.
 
     A chunk of the source is read once, and stays from the first row of chunks of the
     target that needs it to the last one; a row begins before the one before it is done.
-
-    Parameters
-    ----------
-    array : dask.array.Array
-        Pixels of the source (band, row, col).
-    warp : Warp
-        The two grids.
-    side : int
-        Side of a chunk of the target.
-    units : sequence of sequence of Unit
-        All of them.
-
-    Returns
-    -------
-    int
-        Bytes, over all bands.
+    `side` is that of a chunk of the target; the rest is as in :func:`lazy`.
     """
     edges = [[0, *itertools.accumulate(sizes)] for sizes in array.chunks[1:]]
     step = max(1, side // warp.unit)
