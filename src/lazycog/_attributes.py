@@ -83,7 +83,7 @@ def bands_of(
 ) -> tuple[BandInfo, ...]:
     """Read what the object says about each band."""
     encoding = array.encoding if not _is_decoded(array) else {}
-    kept = _kept_bands(array, count)
+    kept = kept_bands(array, count)
     attrs = {
         name: value
         for name, value in array.attrs.items()
@@ -115,25 +115,31 @@ def bands_of(
 def _names(
     array: xr.DataArray, band_dims: Sequence[Hashable], names: list[Any]
 ) -> list[Any]:
-    """Give a name per band: long_name, or the labels of its dims, or the array's.
-
-    One long_name for all bands does not tell them apart: the labels follow it.
-    """
+    """Give a name per band: long_name, or the labels of its dims, or the array's."""
     if band_dims:
-        columns = [_labels(array, dim, alone=len(band_dims) == 1) for dim in band_dims]
-        labels = [
-            " ".join(each for each in row if each is not None) or None
-            for row in itertools.product(*columns)
-        ]
-        if isinstance(array.attrs.get("long_name"), str) and len(labels) > 1:
-            return [
-                " ".join(filter(None, pair)) for pair in zip(names, labels, strict=True)
-            ]
-        return [name or label for name, label in zip(names, labels, strict=True)]
+        return _labelled(array, band_dims, names)
     if names == [None] and array.name is not None:
         name = str(array.name)
         return [None if DASK_NAME.fullmatch(name) else name]
     return names
+
+
+def _labelled(
+    array: xr.DataArray, band_dims: Sequence[Hashable], names: list[Any]
+) -> list[Any]:
+    """Put the labels of dims where there is no long_name.
+
+    One long_name for all bands does not tell them apart: the labels follow it.
+    """
+    columns = [_labels(array, dim, alone=len(band_dims) == 1) for dim in band_dims]
+    labels = [
+        " ".join(each for each in row if each is not None) or None
+        for row in itertools.product(*columns)
+    ]
+    pairs = zip(names, labels, strict=True)
+    if isinstance(array.attrs.get("long_name"), str) and len(labels) > 1:
+        return [" ".join(filter(None, pair)) for pair in pairs]
+    return [name or label for name, label in pairs]
 
 
 def _is_decoded(array: xr.DataArray) -> bool:
@@ -165,7 +171,7 @@ def label_text(label: object) -> str:
     return str(label)
 
 
-def _kept_bands(array: xr.DataArray, count: int) -> list[int] | None:
+def kept_bands(array: xr.DataArray, count: int) -> list[int] | None:
     """Give which bands of an opened file a selection has kept, by their numbers.
 
     rioxarray numbers bands from 1, and a selection leaves the attributes as they were.
@@ -196,7 +202,7 @@ def _per_band(value: Any, count: int, kept: Sequence[int] | None) -> list[Any]: 
 
 def _inherited(array: xr.DataArray, count: int) -> Inherited:
     """Tell what xarray's arithmetic has kept of the raster that it began with."""
-    kept = _kept_bands(array, count)
+    kept = kept_bands(array, count)
     fill = array.attrs.get("_FillValue")
     nodata_dtype = None
     if array.dtype.kind == "f" and isinstance(fill, np.integer):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lazycog._attributes import kept_bands
 from lazycog._content import COLORMAP_SIZES
 from lazycog._opened import COLORINTERP, COLORMAP, MASK, NAMESPACES
 from lazycog._reader import NAME_PREFIX
@@ -191,17 +192,13 @@ def _colorinterp(
 ) -> tuple[str, ...] | None:
     """Give the colour interpretation of the bands; None for what GDAL assumes."""
     names = arrays[0].encoding.get(COLORINTERP)
-    if not names or len(arrays) > 1 or "band" not in arrays[0].coords:
+    if not names or len(arrays) > 1:
         return None
     count = description.count
-    numbers = np.atleast_1d(arrays[0].coords["band"].values)
-    if numbers.shape != (count,) or numbers.dtype.kind not in "iu":
+    kept = kept_bands(arrays[0], count)
+    if kept is None or len(set(kept)) < count or max(kept) >= len(names):
         return None
-    if len(set(numbers.tolist())) < count:
-        return None
-    if numbers.min() < 1 or numbers.max() > len(names):
-        return None
-    picked = tuple(names[number - 1] for number in numbers)
+    picked = tuple(names[index] for index in kept)
     assumed = ("gray", *("undefined",) * (count - 1))
     if description.dtype == "uint8" and count in RGB_COUNTS:
         assumed = RGB_NAMES[:count]

@@ -255,7 +255,8 @@ def compression(
     (True, 3)
     """
     found = codec(name)
-    _check_quality(found, quality, lossless=lossless)
+    _check_quality(found, quality)
+    _check_lossless(found, quality, lossless=lossless)
     _check_level(found, level)
     keeps = found.lossless if lossless is None else lossless
     if quality is not None and found.has_both and lossless is None:
@@ -290,12 +291,7 @@ def _check_level(found: Codec, level: int | None) -> None:
         raise OptionError(f"level={level!r}: {found.name} takes {low} to {high}")
 
 
-def _check_quality(
-    found: Codec,
-    quality: int | None,
-    *,
-    lossless: bool | None,
-) -> None:
+def _check_quality(found: Codec, quality: int | None) -> None:
     if quality is not None and found.default_quality is None:
         having = ", ".join(
             each.name for each in CODECS.values() if each.default_quality
@@ -304,15 +300,19 @@ def _check_quality(
             f"quality={quality!r} cannot work with compress={found.name!r}, which is "
             f"lossless; {having} have a quality, max_z_error= bounds an error"
         )
-    if lossless is None:
-        return
-    if lossless is False and not found.has_both:
-        if found.lossless:
-            raise OptionError(
-                f"lossless=False cannot work with compress={found.name!r}, which is "
-                "lossless; use jpeg, webp or jxl, or max_z_error= to bound an error"
-            )
-        return
+
+
+def _check_lossless(
+    found: Codec,
+    quality: int | None,
+    *,
+    lossless: bool | None,
+) -> None:
+    if lossless is False and found.lossless and not found.has_both:
+        raise OptionError(
+            f"lossless=False cannot work with compress={found.name!r}, which is "
+            "lossless; use jpeg, webp or jxl, or max_z_error= to bound an error"
+        )
     if lossless and not found.lossless and not found.has_both:
         raise OptionError(
             f"lossless=True cannot work with compress={found.name!r}, which is lossy"

@@ -137,22 +137,22 @@ def tables(about: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 def _bands(bands: Sequence[Mapping[str, Any]]) -> Table:
     """Lay the bands out, without columns that say nothing of any of them."""
+    rows = [_band_row(band) for band in bands]
     columns: dict[str, list[str]] = {}
-    for name in BAND_COLUMNS:
-        values = [
-            "nan" if name == "nodata" and band["nodata_is_nan"] else band[name]
-            for band in bands
-        ]
+    for name in (*BAND_COLUMNS, *map(str.lower, STATISTICS)):
+        values = [row.get(name) for row in rows]
         if any(value not in {None, USUAL.get(name)} for value in values):
-            columns[TITLES.get(name, name)] = [_short(value) for value in values]
-    for name in map(str.lower, STATISTICS):
-        values = [(band["statistics"] or {}).get(name) for band in bands]
-        if any(value is not None for value in values):
             columns[TITLES.get(name, name)] = [_short(value) for value in values]
     table = _table("bands", tuple(columns), dense=True)
     for row in zip(*columns.values(), strict=True):
         table.add_row(*row)
     return table
+
+
+def _band_row(band: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the table may say of a band, by column."""
+    nodata = "nan" if band["nodata_is_nan"] else band["nodata"]
+    return {**band, "nodata": nodata, **(band["statistics"] or {})}
 
 
 def _short(value: object) -> str:
@@ -166,30 +166,43 @@ def _general(about: Mapping[str, Any]) -> Table:
     from rich.markup import escape  # noqa: PLC0415 - only in a terminal
     from rich.text import Text  # noqa: PLC0415
 
-    geo = about["geo"]
-    main = about["levels"][0] if about.get("levels") else None
-    kind = "BigTIFF" if about.get("bigtiff") else "TIFF"
     rows = {
-        "file": f"{human_bytes(about['size'])}, {kind}",
-        "valid COG": "yes" if about["valid_cog"] else "no; see lazycog validate",
-        "crs": geo["crs"] or "none",
-        "transform": ", ".join(f"{each:.12g}" for each in geo["transform"]),
-        "bounds": ", ".join(f"{each:.12g}" for each in geo["bounds"]),
-        "resolution": ", ".join(f"{each:.12g}" for each in geo["resolution"]),
+        **_file_rows(about),
+        **(_image_rows(about) if about.get("levels") else {}),
+        **{f"tag {key}": str(value) for key, value in about["tags"].items()},
     }
-    if main is not None:
-        rows["size"] = (
-            f"{main['width']} x {main['height']}, {about['band_count']} band(s)"
-        )
-        rows["interleave"] = str(about["interleave"])
-        ghost = ", ".join(f"{key}={value}" for key, value in about["ghost"].items())
-        rows["ghost area"] = ghost or "none"
     styles = {"valid COG": "green" if about["valid_cog"] else "bold red"}
-    rows |= {f"tag {key}": str(value) for key, value in about["tags"].items()}
     table = _table(str(about["path"]), ("", ""), header=False)
     for name, text in rows.items():
         table.add_row(escape(name), Text(text, style=styles.get(name, "")))
     return table
+
+
+def _file_rows(about: Mapping[str, Any]) -> dict[str, str]:
+    geo = about["geo"]
+    kind = "BigTIFF" if about.get("bigtiff") else "TIFF"
+    return {
+        "file": f"{human_bytes(about['size'])}, {kind}",
+        "valid COG": "yes" if about["valid_cog"] else "no; see lazycog validate",
+        "crs": geo["crs"] or "none",
+        "transform": _numbers(geo["transform"]),
+        "bounds": _numbers(geo["bounds"]),
+        "resolution": _numbers(geo["resolution"]),
+    }
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{each:.12g}" for each in values)
+
+
+def _image_rows(about: Mapping[str, Any]) -> dict[str, str]:
+    main = about["levels"][0]
+    ghost = ", ".join(f"{key}={value}" for key, value in about["ghost"].items())
+    return {
+        "size": f"{main['width']} x {main['height']}, {about['band_count']} band(s)",
+        "interleave": str(about["interleave"]),
+        "ghost area": ghost or "none",
+    }
 
 
 def _table(

@@ -132,16 +132,7 @@ def locate(
         return _without_options(FILE, unquote(rest), options)
     if kind == HTTP:
         return _locate_http(name, options)
-    root, _, path = rest.partition("/")
-    if not root or not path:
-        raise InputError(f"{name} names no file: give {scheme}://bucket/path/file.tif")
-    if kind == AZURE:
-        # abfs://container@account.dfs.core.windows.net/path
-        root, _, host = root.partition("@")
-        if host:
-            options.setdefault("account_name", host.partition(".")[0])
-    config, client = _translate(kind, options)
-    return Location(kind, root, path, _pairs(config), _pairs(client))
+    return _locate_object(kind, name, options)
 
 
 def lost_slash(name: str) -> str:
@@ -190,6 +181,20 @@ def _locate_http(name: str, options: Settings) -> Location:
         client["allow_http"] = True
     root = f"{parts.scheme}://{parts.netloc}"
     return Location(HTTP, root, path, _pairs(config), _pairs(client))
+
+
+def _locate_object(kind: str, name: str, options: Settings) -> Location:
+    scheme, _, rest = name.partition("://")
+    root, _, path = rest.partition("/")
+    if not root or not path:
+        raise InputError(f"{name} names no file: give {scheme}://bucket/path/file.tif")
+    if kind == AZURE:
+        # abfs://container@account.dfs.core.windows.net/path
+        root, _, host = root.partition("@")
+        if host:
+            options.setdefault("account_name", host.partition(".")[0])
+    config, client = _translate(kind, options)
+    return Location(kind, root, path, _pairs(config), _pairs(client))
 
 
 @functools.lru_cache(maxsize=64)

@@ -20,7 +20,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from lazycog import _notice
 from lazycog._image import Image, current_version
 from lazycog._location import GDAL, Location, locate
-from lazycog._opened import MASK, has_mask, marks_of
+from lazycog._opened import MASK, has_mask, marks_of, mask_flags
 from lazycog._reader import lazy_mask
 from lazycog._selection import CF_MARKS, Opened, choose, rasters, select_bands
 from lazycog.errors import (
@@ -264,8 +264,9 @@ def _open_gdal(path: str) -> Opened:
             with rasterio.open(path) as dataset:
                 chunks: Any = _gdal_chunks(dataset) if dataset.count else True
                 about, marks = _gdal_attrs(dataset), marks_of(dataset)
-                masked = dataset.count > 0 and has_mask(dataset)
-                one_mask = not masked or all(dataset.mask_flag_enums)
+                flags = mask_flags(dataset)
+                masked = dataset.count > 0 and has_mask(flags)
+                one_mask = not masked or all(flags)
                 # rioxarray takes the tags of band 1 for tags of the dataset
                 first_band = dataset.tags(1).keys() if dataset.count else ()
             # lock=False: rioxarray opens one GDAL handle per thread

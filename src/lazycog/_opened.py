@@ -18,7 +18,7 @@ from lazycog._image import Image, current_version
 from lazycog.errors import InputError, OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rasterio.io import DatasetReader
 
@@ -95,61 +95,81 @@ def describe(location: Location, version: Version, level: int) -> Source:
     """
     # local files are GDAL's; remote headers come while GDAL reads what it needs
     headers = None if location.by_gdal else start_headers(location, version)
-    name, keywords = gdal_arguments(Image(location, version, 0))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(name, **keywords) as dataset:
-                _check_kind(location, dataset)
-                factors = len(dataset.overviews(1))
-                index = _level_index(location, level, factors + 1)
-                sizes = [dataset.shape]
-                facts, masks = _facts(dataset), has_mask(dataset)
-                marks = marks_of(dataset)
-            for overview in range(factors):
-                with rasterio.open(
-                    name, **keywords, overview_level=overview
-                ) as dataset:
-                    sizes.append(dataset.shape)
-                    if overview == index - 1:
-                        facts, masks = _facts(dataset), has_mask(dataset)
+        index, sizes, facts, marks = _by_gdal(location, version, level)
     except RasterioError as error:
         raise InputError(f"{location}: GDAL cannot open it: {error}") from error
-    dtype, tile, count, together, masked = facts
     tiff = None if headers is None else headers.result()
     ifd, by_tiles = None, False
     if tiff is not None:
-        ifd = find_image(tiff, index, sizes[index], tile)
+        ifd = find_image(tiff, index, sizes[index], facts.tile)
     if tiff is not None and ifd is not None:
         header = tiff.ifd(ifd)
-        by_tiles = header.samples_per_pixel == count and is_safe(header, dtype)
+        same_count = header.samples_per_pixel == facts.count
+        by_tiles = same_count and is_safe(header, facts.dtype)
     pixels = Pixels(
         location,
         version,
         level=index,
-        shape=(count, *sizes[index]),
-        dtype=dtype,
-        tile=tile,
-        together=together,
+        shape=(facts.count, *sizes[index]),
+        dtype=facts.dtype,
+        tile=facts.tile,
+        together=facts.together,
         ifd=ifd,
         by_tiles=by_tiles,
     )
-    return Source(pixels, tuple(sizes), masked, masks, marks)
+    return Source(pixels, tuple(sizes), facts.masked, facts.has_mask, marks)
 
 
-def _facts(
-    dataset: DatasetReader,
-) -> tuple[np.dtype[Any], tuple[int, int], int, bool, bool]:
-    """Give dtype, tile, band count, whether bands share a tile, and have a mask."""
+@dataclass(frozen=True)
+class _Facts:
+    """What GDAL says about one level."""
+
+    dtype: np.dtype[Any]
+    tile: tuple[int, int]
+    count: int
+    together: bool
+    """Bands share a tile."""
+    masked: bool
+    """As in :class:`Source`."""
+    has_mask: bool
+    """The same."""
+
+
+def _by_gdal(
+    location: Location, version: Version, level: int
+) -> tuple[int, list[tuple[int, int]], _Facts, dict[str, Any]]:
+    """Give the index of a level, the sizes of all, its facts, and the file's marks."""
+    name, keywords = gdal_arguments(Image(location, version, 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(name, **keywords) as dataset:
+            _check_kind(location, dataset)
+            factors = len(dataset.overviews(1))
+            index = _level_index(location, level, factors + 1)
+            sizes, facts = [dataset.shape], _facts(dataset)
+            marks = marks_of(dataset)
+        for overview in range(factors):
+            with rasterio.open(name, **keywords, overview_level=overview) as dataset:
+                sizes.append(dataset.shape)
+                if overview == index - 1:
+                    facts = _facts(dataset)
+    return index, sizes, facts, marks
+
+
+def _facts(dataset: DatasetReader) -> _Facts:
     name = dataset.dtypes[0]
-    # rasterio has a name of its own for complex integers
-    dtype = np.dtype("complex64" if name == "complex_int16" else name)
-    flags = {flag.name for each in dataset.mask_flag_enums for flag in each}
-    masked = bool(flags & {"per_dataset", "alpha"})
-    together = dataset.count == 1 or (
-        dataset.interleaving is not None and dataset.interleaving.name == "pixel"
+    flags = mask_flags(dataset)
+    return _Facts(
+        # rasterio has a name of its own for complex integers
+        dtype=np.dtype("complex64" if name == "complex_int16" else name),
+        tile=tuple(dataset.block_shapes[0]),
+        count=dataset.count,
+        together=dataset.count == 1
+        or (dataset.interleaving is not None and dataset.interleaving.name == "pixel"),
+        masked=any(each & {"per_dataset", "alpha"} for each in flags),
+        has_mask=has_mask(flags),
     )
-    return dtype, tuple(dataset.block_shapes[0]), dataset.count, together, masked
 
 
 # --- what rioxarray does not tell ---------------------------------------------------
@@ -167,12 +187,14 @@ OWN_NAMESPACES = frozenset(
 """GDAL derives them, or they belong to the structure of the old file."""
 
 
-def has_mask(dataset: DatasetReader) -> bool:
-    """Whether a dataset has a mask that is no band, and not made from nodata."""
-    told = {"all_valid", "nodata", "alpha"}
-    return any(
-        not told & {flag.name for flag in flags} for flags in dataset.mask_flag_enums
-    )
+def mask_flags(dataset: DatasetReader) -> list[set[str]]:
+    """Give the names of the flags that tell where each band's mask is from."""
+    return [{flag.name for flag in flags} for flags in dataset.mask_flag_enums]
+
+
+def has_mask(flags: Sequence[set[str]]) -> bool:
+    """Whether there is a mask that is no band, and not made from nodata."""
+    return any(not each & {"all_valid", "nodata", "alpha"} for each in flags)
 
 
 def marks_of(dataset: DatasetReader) -> dict[str, Any]:

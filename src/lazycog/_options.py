@@ -355,16 +355,19 @@ class CogOptions:
 
     def _check_tiling(self) -> None:
         _one_of("warp_resampling", self.warp_resampling, (None, *WARP_RESAMPLING))
-        if self.tiling_scheme is None:
-            for name in ("zoom_level", "aligned_levels", "warp_resampling"):
-                value = getattr(self, name)
-                if value is not None:
-                    raise OptionError(
-                        f"{name}={value!r} works with tiling_scheme= alone, and "
-                        "tiling_scheme is None; name a scheme, or drop it"
-                    )
+        if self.tiling_scheme is not None:
+            self._check_scheme(self.tiling_scheme)
             return
-        scheme = find_scheme(self.tiling_scheme)
+        for name in ("zoom_level", "aligned_levels", "warp_resampling"):
+            value = getattr(self, name)
+            if value is not None:
+                raise OptionError(
+                    f"{name}={value!r} works with tiling_scheme= alone, and "
+                    "tiling_scheme is None; name a scheme, or drop it"
+                )
+
+    def _check_scheme(self, tiling_scheme: str) -> None:
+        scheme = find_scheme(tiling_scheme)
         for name, allowed in (
             ("zoom_level", range(len(scheme.resolutions))),
             ("aligned_levels", range(MAX_ALIGNED_LEVELS + 1)),
@@ -373,7 +376,7 @@ class CogOptions:
             if value is not None and not (_is_int(value) and value in allowed):
                 raise OptionError(
                     f"{name}={value!r} cannot work with tiling_scheme="
-                    f"{self.tiling_scheme!r}: give a whole number, {allowed[0]} to "
+                    f"{tiling_scheme!r}: give a whole number, {allowed[0]} to "
                     f"{allowed[-1]}"
                 )
         large, small = sorted((self.blocksize, scheme.tile_size), reverse=True)
@@ -381,14 +384,14 @@ class CogOptions:
         if rest or ratio & (ratio - 1):
             raise OptionError(
                 f"blocksize={self.blocksize} cannot work with tiling_scheme="
-                f"{self.tiling_scheme!r}, whose tiles are {scheme.tile_size} pixels: "
+                f"{tiling_scheme!r}, whose tiles are {scheme.tile_size} pixels: "
                 f"give that times or divided by a power of 2, for example "
                 f"{2 * scheme.tile_size}"
             )
         if self.gcps is not None or self.rpcs is not None:
             given = "gcps" if self.gcps is not None else "rpcs"
             raise OptionError(
-                f"{given}= cannot work with tiling_scheme={self.tiling_scheme!r}: the "
+                f"{given}= cannot work with tiling_scheme={tiling_scheme!r}: the "
                 "reprojected raster has a transform; drop one of the two"
             )
 

@@ -70,15 +70,14 @@ def _pieces(template: str, name: str) -> list[tuple[str, str | None]]:
         parsed = list(string.Formatter().parse(template))
     except ValueError as error:
         raise OptionError(f"template {template!r} cannot be read: {error}") from error
-    for _, field, spec, conversion in parsed:
-        if field is None:
-            continue
+    fields = [each for each in parsed if each[1] is not None]
+    for _, field, spec, conversion in fields:
         if field != name or conversion or "{" in (spec or ""):
             raise OptionError(
                 f"template {template!r} has the field {{{field}}}: the only one is "
                 f"{{{name}}}, or {{{name}:format}}"
             )
-    if all(field is None for _, field, _, _ in parsed):
+    if not fields:
         raise OptionError(
             f"template {template!r} has no field, so all files would be one; put "
             f"{{{name}}} into the name"

@@ -300,7 +300,7 @@ MASK_PHOTOMETRIC = 4
 
 
 def _masks(file: Structure) -> Iterator[Finding]:
-    """TIFF 6.0 §8, GDAL: a mask has type 4 or 5 and the size and tiles of its image."""
+    """TIFF 6.0 §8: a mask says that it is one, and has the size of an image."""
     for mask in file.masks:
         found = mask.ifd.value(Tag.PHOTOMETRIC, -1)
         if found != MASK_PHOTOMETRIC:
@@ -309,6 +309,10 @@ def _masks(file: Structure) -> Iterator[Finding]:
             )
         if mask.number is None:
             yield error(f"{mask.name} has the size of no image in the file")
+
+
+def _mask_pairs(file: Structure) -> Iterator[Finding]:
+    """TIFF 6.0 §8, GDAL: a mask has type 4 or 5 and the tiles of its image."""
     for image, mask in file.mask_pairs():
         found = mask.ifd.value(Tag.NEW_SUBFILE_TYPE)
         expected = 5 if image.number else 4
@@ -318,6 +322,10 @@ def _masks(file: Structure) -> Iterator[Finding]:
         if shapes[0] != shapes[1]:
             report = error if file.ghost.mask_interleaved else warning
             yield report(f"{mask.name} has tiles of {shapes[0]}, should be {shapes[1]}")
+
+
+def _mask_levels(file: Structure) -> Iterator[Finding]:
+    """GDAL: all levels have a mask, or none has."""
     masked = {image.number for image, _ in file.mask_pairs()}
     if masked and len(masked) < len(file.images):
         bare = next(image for image in file.images if image.number not in masked)
@@ -426,6 +434,8 @@ RULES: tuple[Callable[[Structure], Iterator[Finding]], ...] = (
     _tile_sizes,
     _tile_counts,
     _masks,
+    _mask_pairs,
+    _mask_levels,
     _pages,
     _nodata,
     _ifd_order,

@@ -163,16 +163,22 @@ def write(
         if journal:
             forget(sink, journal)
     except BaseException as error:
-        if not isinstance(error, MissingExtraError):  # says it all
-            told = "is as it was" in str(error)
-            rest = "" if told else f": {sink.path} is as it was"
-            error.add_note(f"lazycog wrote nothing{rest}")
+        _told(error, sink)
         if journal and not isinstance(error, SourceChangedError):
             error.add_note("finished rows are kept: run it again with resume=True")
         else:
             abort(sink, started, error, journal)
         raise
     return result
+
+
+def _told(error: BaseException, sink: LocalSink | PartSink) -> None:
+    """Add to an error what has become of the destination."""
+    if isinstance(error, MissingExtraError):  # says it all
+        return
+    told = "is as it was" in str(error)
+    rest = "" if told else f": {sink.path} is as it was"
+    error.add_note(f"lazycog wrote nothing{rest}")
 
 
 def open_sink(
