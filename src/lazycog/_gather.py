@@ -1,33 +1,30 @@
-"""From encoded chunks to numbered parts: gather the bytes of a row, cut, send, join.
+"""From encoded chunks to numbered parts: gather the bytes of a row, cut, send.
 
 Per row of chunks, in one or more ranges of tile rows:
 
 * ``carry``  the bytes behind the last cut, for the next range: no request is made
 * ``put``    sends the parts that end in the range
-* ``ends``   after the last row of a group of bands: joins what is between two bodies
 
-The commit joins the few bytes that are left of each level with the header. Numbers and
-bytes of a part depend on sizes alone, so a task that runs again replaces its parts by
-the same ones.
+Numbers and bytes of a part depend on sizes alone, so a task that runs again replaces
+its parts by the same ones.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lazycog._grid import ceil_div
-from lazycog.errors import SinkError, SourceChangedError
+from lazycog.errors import SourceChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from lazycog._assemble import FileLayout
     from lazycog._encode import EncodedChunk
     from lazycog._grid import Stage
     from lazycog._layout import RowPlacement
@@ -95,33 +92,6 @@ class Sent:
     def __sizeof__(self) -> int:
         """Bytes in memory, which is what Dask's memory management asks for."""
         return 512 + sum(map(len, self.heads.values()))
-
-
-@dataclass(frozen=True)
-class LevelEnds:
-    """What is left of a level once its bodies are sent."""
-
-    number: int
-    """The next number that it may use."""
-    head: bytes = b""
-    """Before the first part of the level that was sent."""
-    tail: bytes = b""
-    """Behind the last one; everything when none was."""
-    is_sent: bool = False
-    """Whether any part of it was sent."""
-
-
-@dataclass(frozen=True)
-class Ends:
-    """What is left of the levels of a stage."""
-
-    levels: Mapping[int, LevelEnds]
-    receipts: tuple[Receipt, ...]
-
-    def __sizeof__(self) -> int:
-        """Bytes in memory, which is what Dask's memory management asks for."""
-        kept = self.levels.values()
-        return 512 + sum(len(each.head) + len(each.tail) for each in kept)
 
 
 def ranges(
@@ -218,9 +188,9 @@ def carry_task(
     rests = dict(before.rests) if isinstance(before, Carry) else {}
     _, pending = _gathered(own, before, placement, pieces)
     for section, (start, buffers) in pending.items():
-        end = start + _length(buffers)
+        end = start + length_of(buffers)
         cut = own.cuts[section].position(own.cuts[section].count(end))
-        rests[section] = (cut, b"".join(_sliced(buffers, cut - start, end - start)))
+        rests[section] = (cut, b"".join(sliced(buffers, cut - start, end - start)))
     return Carry(rests)
 
 
@@ -260,12 +230,12 @@ def put_task(
     name = upload_name(upload)
     for section, (start, buffers) in pending.items():
         cuts = own.cuts[section]
-        first, last = cuts.count(start), cuts.count(start + _length(buffers))
+        first, last = cuts.count(start), cuts.count(start + length_of(buffers))
         if not start and last:
-            heads[section] = b"".join(_sliced(buffers, 0, cuts.head))
+            heads[section] = b"".join(sliced(buffers, 0, cuts.head))
         for index in range(first, last):
             begin = cuts.head + index * cuts.size - start
-            data = _sliced(buffers, begin, begin + cuts.size)
+            data = sliced(buffers, begin, begin + cuts.size)
             parts.append((cuts.base + index, data))
     return Sent(checksums, send_parts(sink, name, parts), heads)
 
@@ -291,159 +261,6 @@ def sent_task(*sent: Sent) -> Sent:
     return Sent(sent[0].checksums, receipts)
 
 
-def ends_task(
-    sink: PartSink,
-    upload: object,
-    parts: PartPlan,
-    before: Ends | object,
-    last: Carry,
-    *sent: Sent,
-) -> Ends:
-    """Join what is between the bodies of a group of bands.
-
-    Parameters
-    ----------
-    sink : PartSink
-        Where to.
-    upload : Started
-        Names the upload.
-    parts : PartPlan
-        Numbers, for the sections of this group.
-    before : Ends or object
-        What the group before left; anything else for the first one.
-    last : Carry
-        What the last range of the group left.
-    *sent : Sent
-        What the ranges sent, in any order.
-
-    Returns
-    -------
-    Ends
-        Per level a head and a tail, smaller than a few parts, whatever the number of
-        bands.
-    """
-    heads = {section: head for each in sent for section, head in each.heads.items()}
-    known = before.levels if isinstance(before, Ends) else {}
-    levels = dict(known)
-    receipts: list[Receipt] = list(before.receipts) if isinstance(before, Ends) else []
-    for section in sorted(last.rests):
-        start, rest = last.rests[section]
-        level = levels.get(section[0]) or LevelEnds(parts.levels[section[0]])
-        if start:
-            count = parts.bodies[section].count(start)
-            level, ready = _join_body(parts, level, heads[section])
-            number = parts.bodies[section].base + count
-            level = replace(level, tail=rest)
-        else:
-            level, ready = _join_loose(parts, level, rest)
-            number = level.number + len(ready)
-        for shift, data in enumerate(ready):
-            receipts.append(sink.put(upload_name(upload), level.number + shift, [data]))
-        levels[section[0]] = replace(level, number=number)
-    return Ends(levels, tuple(receipts))
-
-
-def _join_body(
-    parts: PartPlan, level: LevelEnds, head: bytes
-) -> tuple[LevelEnds, list[bytes]]:
-    """Put what is left of a level in front of a body: a part, or the level's head."""
-    joined = level.tail + head
-    if parts.equal:
-        padded = joined + bytes(-len(joined) % parts.size)
-        return replace(level, is_sent=True), [padded] * bool(padded)
-    if level.is_sent:
-        return level, [joined]
-    return replace(level, head=joined, is_sent=True), []
-
-
-def _join_loose(
-    parts: PartPlan, level: LevelEnds, rest: bytes
-) -> tuple[LevelEnds, list[bytes]]:
-    """Add a section without a body to what is left of a level."""
-    joined, head, is_sent = level.tail + rest, level.head, level.is_sent
-    if not is_sent and len(joined) >= parts.head + parts.size:
-        head, joined, is_sent = joined[: parts.head], joined[parts.head :], True
-    ready = []
-    while is_sent and len(joined) >= parts.size:
-        ready.append(joined[: parts.size])
-        joined = joined[parts.size :]
-    return replace(level, head=head, tail=joined, is_sent=is_sent), ready
-
-
-def finish(
-    sink: PartSink,
-    upload: str,
-    parts: PartPlan,
-    layout: FileLayout,
-    ends: Sequence[Ends],
-    receipts: Iterable[Receipt],
-) -> None:
-    """Send the header and what is between the levels, then let the object appear.
-
-    Parameters
-    ----------
-    sink : PartSink
-        Where to.
-    upload : str
-        Names the upload.
-    parts : PartPlan
-        Sizes and numbers.
-    layout : FileLayout
-        Header and positions.
-    ends : sequence of Ends
-        What is left of each stage's levels.
-    receipts : iterable of Receipt
-        Of all parts sent so far.
-
-    Raises
-    ------
-    SinkError
-        The store refused, and no earlier run of this task had finished.
-    """
-    levels = {index: level for each in ends for index, level in each.levels.items()}
-    gaps = _gaps(layout, levels)
-    if not any(level.is_sent for level in levels.values()):
-        sink.put_whole(upload, gaps[0][1])
-        return
-    taken = [*receipts, *(receipt for each in ends for receipt in each.receipts)]
-    waiting = []
-    for number, buffers in gaps:
-        begin = 0
-        for shift, size in enumerate(parts.cut(_length(buffers))):
-            data = _sliced(buffers, begin, begin + size)
-            waiting.append((number + shift, data))
-            begin += size
-    try:
-        # the header is in the first part, and goes last
-        taken += [sink.put(upload, number, data) for number, data in reversed(waiting)]
-    except SinkError:
-        if sink.is_done(upload, layout.size):
-            return  # by an earlier run of this task, whose answer was lost
-        raise
-    sink.commit(upload, sorted(taken, key=lambda each: each.number))
-
-
-def _gaps(
-    layout: FileLayout, levels: Mapping[int, LevelEnds]
-) -> list[tuple[int, list[Buffer]]]:
-    """Give what is not sent yet: (first number, bytes), in the order of the file."""
-    gaps: list[tuple[int, list[Buffer]]] = []
-    number, waiting, position = 1, [memoryview(layout.header)], len(layout.header)
-    for index in sorted(levels, reverse=True):
-        level = levels[index]
-        own = [each for each in layout.extents if each.section[0] == index]
-        waiting.append(memoryview(bytes(own[0].offset - position)))
-        if level.is_sent:
-            waiting.append(memoryview(level.head))
-            gaps.append((number, list(waiting)))
-            number, waiting = level.number, []
-        waiting.append(memoryview(level.tail))
-        position = own[-1].offset + own[-1].length
-    if _length(waiting):
-        gaps.append((number, list(waiting)))
-    return gaps
-
-
 def upload_name(started: object) -> str:
     """Give the name of the upload from what the first task returned."""
     return str(getattr(started, "upload", started))
@@ -467,20 +284,16 @@ def _gathered(
         for each in pieces
     ]
     checksums = tuple(each for own in slices for each in own.checksums)
-    rests = before.rests if isinstance(before, Carry) else {}
     pending: dict[Section, tuple[int, list[Buffer]]] = {}
     same = checksums == placement.checksums
-    for level, plane, tile_row in own.units:
-        section = (level, plane)
-        if section not in pending:
-            start, rest = rests.get(section, (0, b""))
-            pending[section] = (start, [memoryview(rest)])
-        start, buffers = pending[section]
-        where = (plane - own.first_plane, tile_row, 0)
-        same = same and start + _length(buffers) == placement.starts[level][where]
-        runs = [run for each in slices for run in each.runs[level, plane, tile_row]]
-        same = same and sum(map(len, runs)) == placement.lengths[level][where[:2]].sum()
-        buffers += [memoryview(run) for run in runs]
+    for unit in own.units:
+        level, plane, tile_row = unit
+        start, buffers = pending.setdefault(unit[:2], _rest(before, unit[:2]))
+        runs = [memoryview(run) for each in slices for run in each.runs[unit]]
+        where = (plane - own.first_plane, tile_row)
+        same = same and start + length_of(buffers) == placement.starts[level][*where, 0]
+        same = same and length_of(runs) == placement.lengths[level][where].sum()
+        buffers += runs
     if not same:
         raise SourceChangedError(
             f"a chunk in {own.place} was computed twice and gave different pixels, so "
@@ -490,11 +303,19 @@ def _gathered(
     return checksums, pending
 
 
-def _length(buffers: Iterable[Buffer]) -> int:
+def _rest(before: Carry | object, section: Section) -> tuple[int, list[Buffer]]:
+    """Give what the range before left of a section: where it starts, and its bytes."""
+    rests = before.rests if isinstance(before, Carry) else {}
+    start, rest = rests.get(section, (0, b""))
+    return start, [memoryview(rest)]
+
+
+def length_of(buffers: Iterable[Buffer]) -> int:
+    """Count the bytes in buffers."""
     return sum(map(len, buffers))
 
 
-def _sliced(buffers: Iterable[Buffer], begin: int, end: int) -> list[Buffer]:
+def sliced(buffers: Iterable[Buffer], begin: int, end: int) -> list[Buffer]:
     """Give a range of the bytes in consecutive buffers, without copying."""
     result: list[Buffer] = []
     position = 0

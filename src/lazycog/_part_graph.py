@@ -19,13 +19,13 @@ from dask._task_spec import List
 from lazycog._gather import (
     STRIP_CHUNKS,
     carry_task,
-    ends_task,
     pick_task,
     put_task,
     ranges,
     sent_task,
     strip_task,
 )
+from lazycog._join import ends_task
 from lazycog._journal import (
     kept_task,
     pixels_task,

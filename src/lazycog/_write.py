@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from lazycog import (
     _assemble,
-    _gather,
     _graph,
+    _join,
     _journal,
     _layout,
     _progress,
@@ -28,7 +28,8 @@ from lazycog._destination import (
     part_limits,
     store_sink,
 )
-from lazycog._gather import Ends, Sent
+from lazycog._gather import Sent
+from lazycog._join import Ends
 from lazycog._plan import CogPlan, plan_cog
 from lazycog._result import CogResult, LevelResult
 from lazycog.errors import (
@@ -346,7 +347,7 @@ def commit(
     if plan.parts and not isinstance(sink, LocalSink):
         ends = [each for each in results[2 * count :] if isinstance(each, Ends)]
         receipts = [receipt for each in written for receipt in each.receipts]
-        _gather.finish(sink, started.upload, plan.parts, layout, ends, receipts)
+        _join.finish(sink, started.upload, plan.parts, layout, ends, receipts)
     elif isinstance(sink, LocalSink):
         placed = [
             Placed(

@@ -17,10 +17,9 @@ from lazycog._gather import (
     Range,
     Slices,
     carry_task,
-    ends_task,
-    finish,
     put_task,
 )
+from lazycog._join import ends_task, finish
 from lazycog._parts import MIB, PartLimits, plan_parts
 from lazycog.errors import CapacityError, OptionError, SourceChangedError
 from lazycog.sinks.recording import RecordingSink
