@@ -13,7 +13,8 @@ from rioxarray.exceptions import RioXarrayError
 
 from lazycog import _carried, _tiling
 from lazycog._attributes import bands_of, describe, label_text, tags_of
-from lazycog._content import check_facts, with_options
+from lazycog._content import with_options
+from lazycog._facts import check_facts
 from lazycog._write import Raster
 from lazycog.errors import InputError, OptionError
 

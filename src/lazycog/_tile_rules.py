@@ -1,6 +1,7 @@
 """Rules about single tiles: inside the file, in order, apart, framed as claimed.
 
-Sources are cited as in `_validate`. A message names the first wrong tile of a level.
+Sources are cited as in `_structure_rules`. A message names the first wrong tile of a
+level.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import shutil
 import pytest
 
 from lazycog.errors import DestinationExistsError, SinkError
-from lazycog.sinks import local
+from lazycog.sinks import _file_calls
 from lazycog.sinks.local import LocalSink, Placed
 
 HEADER = b"H" * 100
@@ -50,7 +50,7 @@ def filled(sink):
 @pytest.fixture
 def no_insert(monkeypatch):
     """A file system that cannot put bytes in front of a file."""
-    monkeypatch.setattr(local, "_insert_range", lambda *_: False)
+    monkeypatch.setattr(_file_calls, "insert_range", lambda *_: False)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_every_way_to_assemble_gives_the_same_bytes(request, path, sink, ways):
 @pytest.mark.usefixtures("no_insert")
 def test_a_large_section_is_copied_in_steps(path, sink, monkeypatch):
     """So that Ctrl-C is noticed between two of them."""
-    monkeypatch.setattr(local, "COPY_BYTES", 1000)
+    monkeypatch.setattr(_file_calls, "COPY_BYTES", 1000)
 
     sink.commit(HEADER, PLACED, SIZE)
 
@@ -306,8 +306,8 @@ def test_insert_range_reports_what_is_not_a_missing_feature(sink, monkeypatch):
             def __new__(cls, *_):
                 return -1
 
-    monkeypatch.setattr(local.ctypes, "CDLL", lambda *_, **__: Library)
-    monkeypatch.setattr(local.ctypes, "get_errno", lambda: errno.ENOSPC)
+    monkeypatch.setattr(_file_calls.ctypes, "CDLL", lambda *_, **__: Library)
+    monkeypatch.setattr(_file_calls.ctypes, "get_errno", lambda: errno.ENOSPC)
 
     with pytest.raises(SinkError, match=r"could not commit.*disk is full"):
         sink.commit(HEADER, PLACED, SIZE)
@@ -319,7 +319,7 @@ def test_without_fallocate_the_file_is_copied(path, sink, monkeypatch):
     def missing(*_, **__):
         raise OSError(errno.ENOENT, "no C library")
 
-    monkeypatch.setattr(local.ctypes, "CDLL", missing)
+    monkeypatch.setattr(_file_calls.ctypes, "CDLL", missing)
 
     sink.commit(HEADER, PLACED, SIZE)
 

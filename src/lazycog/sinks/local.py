@@ -7,9 +7,7 @@ resolution, syncs, and renames; until then the destination is as it was.
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import functools
 import itertools
 import os
 import shutil
@@ -20,21 +18,12 @@ from typing import TYPE_CHECKING, Self
 
 from lazycog._file_range import FileRange
 from lazycog.errors import DestinationExistsError, SinkError
+from lazycog.sinks import _file_calls
 from lazycog.sinks._state import FolderState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-COPY_BYTES = 64 * 2**20
-"""Bytes per kernel-side copy, so that Ctrl-C is noticed between two of them."""
-WRITE_RANGE = 0x2
-"""SYNC_FILE_RANGE_WRITE (linux/fs.h): begin, but wait for nothing."""
-INSERT_RANGE = 0x20
-"""FALLOC_FL_INSERT_RANGE (linux/falloc.h)."""
-UNSUPPORTED = frozenset(
-    {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.ETXTBSY}
-)
-"""What the kernel answers where a file system lacks an operation."""
 NO_PLACE = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS}
 )
@@ -224,7 +213,7 @@ class LocalSink:
         """Wait until what was written to sections survives a loss of power."""
         with _refused("write", self.path):
             for section in sections:
-                with _opened(self._section(section)) as file:
+                with _file_calls.opened(self._section(section)) as file:
                     os.fsync(file)
 
     def write(
@@ -246,15 +235,18 @@ class LocalSink:
         SinkError
             The file system refused, or the folder is not there.
         """
-        with _refused("write", self.path), _opened(self._section(section)) as file:
+        with (
+            _refused("write", self.path),
+            _file_calls.opened(self._section(section)) as file,
+        ):
             for position, data in pieces:
                 if isinstance(data, FileRange):
-                    with _opened(Path(data.path), os.O_RDONLY) as parked:
-                        _copy(parked, file, data.start, len(data), position)
+                    with _file_calls.opened(Path(data.path), os.O_RDONLY) as parked:
+                        _file_calls.copy(parked, file, data.start, len(data), position)
                 else:
-                    _write_all(file, data, position)
+                    _file_calls.write_all(file, data, position)
                 if section[0] == 0:  # the others are copied and removed
-                    _start_writing_back(file, position, len(data))
+                    _file_calls.start_writing_back(file, position, len(data))
 
     def commit(self, header: bytes, placed: Sequence[Placed], size: int) -> None:
         """Assemble the file and let it appear.
@@ -311,27 +303,27 @@ class LocalSink:
     def _assemble(self, header: bytes, placed: Sequence[Placed], size: int) -> Path:
         *front, last = placed
         base = self._section(last.section)
-        with _opened(base) as file:
+        with _file_calls.opened(base) as file:
             is_shifted = os.fstat(file).st_size != last.length
-            if is_shifted or _insert_range(file, last.offset):
+            if is_shifted or _file_calls.insert_range(file, last.offset):
                 self._fill(file, header, front)
                 os.fsync(file)
                 return base
         result = self.folder / "result"
         result.touch()
-        with _opened(result) as file:
+        with _file_calls.opened(result) as file:
             os.truncate(file, size)
             self._fill(file, header, placed)
             os.fsync(file)
         return result
 
     def _fill(self, file: int, header: bytes, placed: Sequence[Placed]) -> None:
-        _write_all(file, header, 0)
+        _file_calls.write_all(file, header, 0)
         for section, pieces in itertools.groupby(placed, lambda each: each.section):
             source = self._section(section)
-            with _opened(source, os.O_RDONLY) as opened:
+            with _file_calls.opened(source, os.O_RDONLY) as opened:
                 for each in pieces:
-                    _copy(opened, file, each.start, each.length, each.offset)
+                    _file_calls.copy(opened, file, each.start, each.length, each.offset)
             if self.token != RESUME_TOKEN:  # a killed commit may run again
                 source.unlink()
 
@@ -344,18 +336,8 @@ class LocalSink:
                 os.link(result, self.path)
             except FileExistsError as error:
                 raise self._exists() from error
-        with _opened(Path(self.path).parent, os.O_RDONLY) as folder:
+        with _file_calls.opened(Path(self.path).parent, os.O_RDONLY) as folder:
             os.fsync(folder)
-
-
-@contextmanager
-def _opened(path: Path, flags: int = os.O_RDWR) -> Iterator[int]:
-    """Open without creating: what is missing was lost or aborted."""
-    file = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
-    try:
-        yield file
-    finally:
-        os.close(file)
 
 
 @contextmanager
@@ -383,68 +365,3 @@ def _refused(action: str, path: str) -> Iterator[None]:
         raise SinkError(
             error.errno, f"could not {action}: {error.strerror}; {remedy}", path
         ) from error
-
-
-def _write_all(file: int, data: bytes | memoryview, position: int) -> None:
-    """Write all bytes: a system call may take fewer."""
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(file, view, position)
-        view = view[written:]
-        position += written
-
-
-def _start_writing_back(file: int, position: int, length: int) -> None:
-    """Let the kernel begin to put bytes on disk, for which the commit would wait."""
-    hint = _hint()
-    if hint is None or hint(file, position, length, WRITE_RANGE) == 0:
-        return
-    code = ctypes.get_errno()
-    if code not in UNSUPPORTED:
-        raise OSError(code, os.strerror(code))
-
-
-@functools.cache
-def _hint() -> Callable[[int, int, int, int], int] | None:
-    """Find sync_file_range, which Linux alone has."""
-    try:
-        function = ctypes.CDLL(None, use_errno=True).sync_file_range
-    except (AttributeError, OSError, TypeError):
-        return None
-    function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
-    found: Callable[[int, int, int, int], int] = function
-    return found
-
-
-def _insert_range(file: int, length: int) -> bool:
-    """Shift a file's content by `length` without rewriting it, where possible."""
-    try:
-        fallocate = ctypes.CDLL(None, use_errno=True).fallocate
-    except (AttributeError, OSError):  # not Linux
-        return False
-    fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-    if fallocate(file, INSERT_RANGE, 0, length) == 0:
-        return True
-    code = ctypes.get_errno()
-    if code in UNSUPPORTED:
-        return False
-    raise OSError(code, os.strerror(code))
-
-
-def _copy(source: int, target: int, start: int, length: int, position: int) -> None:
-    """Copy a range of a file to a position, inside the kernel where it can."""
-    end = start + length
-    while start < end:
-        step = min(COPY_BYTES, end - start)
-        try:
-            copied = os.copy_file_range(source, target, step, start, position)
-        except (AttributeError, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in UNSUPPORTED:
-                raise
-            data = os.pread(source, step, start)
-            _write_all(target, data, position)
-            copied = len(data)
-        if not copied:
-            raise OSError(errno.EIO, "a temporary file ended early")
-        start += copied
-        position += copied
