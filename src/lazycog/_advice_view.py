@@ -158,7 +158,7 @@ def plot(advice: Advice, path: str | os.PathLike[str]) -> None:
     SinkError
         It cannot be written.
     """
-    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()

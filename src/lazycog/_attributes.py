@@ -191,7 +191,7 @@ def _fits(value: object, count: int, kept: Sequence[int] | None) -> bool:
     return kept is not None and max(kept) < len(value)
 
 
-def _per_band(value: Any, count: int, kept: Sequence[int] | None) -> list[Any]:  # noqa: ANN401 - any attribute
+def _per_band(value: object, count: int, kept: Sequence[int] | None) -> list[Any]:
     """Spread a value that fits over bands: one per band, or one for all."""
     if not isinstance(value, list | tuple | np.ndarray):
         return [value] * count

@@ -13,6 +13,8 @@ from lazycog._grid import Span
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import dask.array
+
     from lazycog._grid import Stage
     from lazycog._tasks import Slices
 
@@ -94,7 +96,7 @@ def stage_pieces(grid: Grid, stage: Stage) -> dict[tuple[int, int, int], list[Pi
     }
 
 
-def source_grid(array: Any) -> Grid:  # noqa: ANN401 - dask is untyped
+def source_grid(array: dask.array.Array) -> Grid:
     """Describe the chunks of a Dask array (band, row, col)."""
     bounds = tuple(
         tuple(int(edge) for edge in itertools.accumulate((0, *sizes)))

@@ -101,7 +101,7 @@ def computing(resources: Resources, *, quiet: bool = True) -> Iterator[None]:
         "distributed",
         "a cluster needs distributed ({error}): pip install 'lazycog[distributed]'",
     )
-    import distributed  # noqa: PLC0415 - an extra
+    import distributed
 
     level = logging.CRITICAL if quiet else logging.WARNING
     for name in ("distributed", "asyncio"):  # asyncio tells of what Ctrl-C cut off

@@ -7,7 +7,7 @@ import math
 import numbers
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import numpy as np
 import rasterio.crs
@@ -178,11 +178,11 @@ def _with_bands(description: Description, options: CogOptions) -> Description:
     return replace(description, bands=tuple(bands))
 
 
-def _number(value: Any, _place: str) -> float:  # noqa: ANN401 - any option
+def _number(value: SupportsFloat | str, _place: str) -> float:
     return float(value)
 
 
-def _per_band(given: Any, count: int, rule: str) -> Collection[Any]:  # noqa: ANN401 - any option
+def _per_band(given: object, count: int, rule: str) -> Collection[Any]:
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Collection):
         raise OptionError(rule)
     if len(given) != count:

@@ -87,7 +87,7 @@ class OptionValue(ParamType):
 
     name = "value"
 
-    def __init__(self, hint: Any) -> None:  # noqa: ANN401 - any type hint
+    def __init__(self, hint: object) -> None:
         self._choices = tuple(_literals(hint))
         self._kinds = frozenset(_kinds(hint))
 
@@ -102,10 +102,10 @@ class OptionValue(ParamType):
 
     def convert(
         self,
-        value: Any,  # noqa: ANN401 - text, or a default
+        value: object,
         param: click.Parameter | None,
         ctx: click.Context | None,
-    ) -> Any:  # noqa: ANN401 - whatever the option takes
+    ) -> object:
         """Turn text into the value that the option takes."""
         if not isinstance(value, str):
             return value
@@ -150,7 +150,7 @@ class KeyValue(ParamType):
 
     def convert(
         self,
-        value: Any,  # noqa: ANN401 - text, or a default
+        value: object,
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> tuple[str, str]:
@@ -168,7 +168,7 @@ class BandKeyValue(ParamType):
 
     def convert(
         self,
-        value: Any,  # noqa: ANN401 - text, or a default
+        value: object,
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> tuple[int, str, str]:
@@ -187,10 +187,10 @@ class JsonValue(ParamType):
 
     def convert(
         self,
-        value: Any,  # noqa: ANN401 - text, or a default
+        value: object,
         param: click.Parameter | None,
         ctx: click.Context | None,
-    ) -> Any:  # noqa: ANN401 - whatever the text says
+    ) -> object:
         """Parse the text."""
         if not isinstance(value, str):
             return value
@@ -305,7 +305,7 @@ def band_tags(tags: Iterable[tuple[int, str, str]], count: int) -> list[dict[str
 
 def _flag(
     option: Field[Any],
-    hint: Any,  # noqa: ANN401 - any type hint
+    hint: object,
 ) -> Callable[..., Any]:
     """Make the flag of one option."""
     name = option.name
@@ -348,14 +348,14 @@ def _number(text: str) -> float | int | None:
     return None
 
 
-def _alternatives(hint: Any) -> list[Any]:  # noqa: ANN401 - any type hint
+def _alternatives(hint: object) -> list[Any]:
     """List the members of a union."""
     if typing.get_origin(hint) in {typing.Union, types.UnionType}:
         return [each for part in typing.get_args(hint) for each in _alternatives(part)]
     return [hint]
 
 
-def _literals(hint: Any) -> list[Any]:  # noqa: ANN401 - any type hint
+def _literals(hint: object) -> list[Any]:
     """List the values that a hint names."""
     return [
         value
@@ -365,7 +365,7 @@ def _literals(hint: Any) -> list[Any]:  # noqa: ANN401 - any type hint
     ]
 
 
-def _kinds(hint: Any) -> list[Any]:  # noqa: ANN401 - any type hint
+def _kinds(hint: object) -> list[Any]:
     """List the types that a hint allows beside its literals."""
     return [
         typing.get_origin(each) or (object if each is Any else each)
@@ -374,7 +374,7 @@ def _kinds(hint: Any) -> list[Any]:  # noqa: ANN401 - any type hint
     ]
 
 
-def _items(hint: Any) -> list[Any]:  # noqa: ANN401 - any type hint
+def _items(hint: object) -> list[Any]:
     """Give what a sequence in a hint holds."""
     return [
         typing.get_args(each)[0]

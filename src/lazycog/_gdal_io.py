@@ -129,7 +129,7 @@ def _block(location: Location, version: Version, index: int) -> bytes:
 
 def read_range(location: Location, start: int, length: int) -> bytes:
     """Read bytes of a remote file."""
-    import obstore  # noqa: PLC0415 - an extra
+    import obstore
 
     store = open_store(location)
     return bytes(obstore.get_range(store, location.path, start=start, length=length))
@@ -242,12 +242,12 @@ class _Dataset:
             self._dataset = self._context.run(rasterio.open, name, **keywords)
         _open_datasets.add(self)
 
-    def read(self, **wanted: Any) -> NDArray[Any]:  # noqa: ANN401 - rasterio's
+    def read(self, **wanted: object) -> NDArray[Any]:
         """Read pixels."""
         pixels: NDArray[Any] = self._context.run(self._dataset.read, **wanted)
         return pixels
 
-    def mask(self, **wanted: Any) -> NDArray[np.uint8]:  # noqa: ANN401 - rasterio's
+    def mask(self, **wanted: object) -> NDArray[np.uint8]:
         """Read the mask of the dataset."""
         mask: NDArray[np.uint8] = self._context.run(
             self._dataset.dataset_mask, **wanted
@@ -334,7 +334,7 @@ def _preload(
     """Fetch ranges together, each with the 4 bytes that GDAL adds on both sides."""
     if not ranges:
         return [], []
-    import obstore  # noqa: PLC0415 - an extra
+    import obstore
 
     size = image.version.size
     wanted = sorted((max(0, start - 4), min(size, stop + 4)) for start, stop in ranges)

@@ -53,6 +53,9 @@ from lazycog._turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from dask.array import Array
 
     from lazycog._blocks import Grid, Key, Piece
     from lazycog._grid import Stage
@@ -94,7 +97,7 @@ class GraphBuilder:
         plan: CogPlan,
         sink: LocalSink | PartSink,
         turns: Turns,
-        lock: Any,  # noqa: ANN401 - anything with the context protocol
+        lock: AbstractContextManager[object] | None,
         token: str,
         journal: Journal | None = None,
     ) -> None:
@@ -119,7 +122,7 @@ class GraphBuilder:
         """Name a task of this write."""
         return (f"cog-{name}-{self.token}", *index)
 
-    def add(self, key: Key, function: Callable[..., Any], *arguments: Any) -> Key:  # noqa: ANN401
+    def add(self, key: Key, function: Callable[..., Any], *arguments: object) -> Key:
         """Add a task."""
         self.tasks[key] = Task(key, function, *arguments)
         return key
@@ -384,13 +387,13 @@ class Course:
 
 
 def build(
-    array: Any,  # noqa: ANN401 - dask is untyped
+    array: Array,
     plan: CogPlan,
     sink: LocalSink | PartSink,
     course: Course,
     *,
     token: str,
-    lock: Any,  # noqa: ANN401 - anything with the context protocol
+    lock: AbstractContextManager[object] | None,
 ) -> Delayed:
     """Build the graph of a whole write.
 
@@ -495,10 +498,10 @@ def _readers(source: dict[Any, Any], key: Any, seen: set[Any]) -> list[Any]:  # 
     return found
 
 
-def sink_of(lazy: Any) -> Any:  # noqa: ANN401 - dask is untyped
+def sink_of(lazy: Delayed) -> LocalSink | PartSink | None:
     """Give the sink of a lazy write, None when it is something else."""
     key = getattr(lazy, "key", None)
     if not isinstance(key, str) or not key.startswith("cog-commit-"):
         return None
-    task = dict(lazy.__dask_graph__())[key]
-    return task.args[1]
+    sink: LocalSink | PartSink = dict(lazy.__dask_graph__())[key].args[1]
+    return sink

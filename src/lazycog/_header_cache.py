@@ -156,7 +156,7 @@ async def _kept_headers(location: Location, version: Version) -> TIFF | None:
 
 
 async def _read_headers(location: Location) -> TIFF | None:
-    from async_tiff import TIFF  # noqa: PLC0415 - an extra
+    from async_tiff import TIFF
 
     store = open_store(location)
     try:

@@ -58,8 +58,8 @@ def current_version(location: Location) -> Version:
             raise InputError(f"{location}: {error.strerror}") from error
         return Version(found.st_size, str(found.st_mtime_ns))
     store = open_store(location)
-    import obstore  # noqa: PLC0415 - an extra
-    from obstore.exceptions import BaseError  # noqa: PLC0415 - an extra
+    import obstore
+    from obstore.exceptions import BaseError
 
     try:
         about = obstore.head(store, location.path)

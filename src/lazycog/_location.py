@@ -19,6 +19,8 @@ from lazycog.errors import InputError, OptionError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from obstore.store import ObjectStore
+
 Pairs = tuple[tuple[str, Any], ...]
 """A mapping as a hashable value, its own mappings turned likewise."""
 GDAL = "gdal"
@@ -194,7 +196,7 @@ def _locate_object(kind: str, name: str, options: Settings) -> Location:
 
 
 @functools.lru_cache(maxsize=64)
-def open_store(location: Location) -> Any:  # noqa: ANN401 - one of obstore's stores
+def open_store(location: Location) -> ObjectStore:
     """Open the store of a location, once per process.
 
     Parameters
@@ -215,7 +217,7 @@ def open_store(location: Location) -> Any:  # noqa: ANN401 - one of obstore's st
         obstore refuses the options.
     """
     require("obstore", READ_EXTRA)
-    from obstore import exceptions, store  # noqa: PLC0415 - an extra
+    from obstore import exceptions, store
 
     config, client = _settings(location.config), _settings(location.client)
     try:

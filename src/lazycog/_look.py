@@ -13,6 +13,7 @@ MAX_SIZE = 16383
 COLOURS = 3
 FULL = 255
 MAX_QUALITY = 100
+PER_CENT = 100
 """GDAL's, for all its lossy formats."""
 
 
@@ -73,7 +74,7 @@ class Look:
             raise OptionError(
                 f"percentiles={self.percentiles!r} must be two numbers"
             ) from error
-        if not 0 <= low < high <= 100:  # noqa: PLR2004 - per cent
+        if not 0 <= low < high <= PER_CENT:
             raise OptionError(
                 f"percentiles={self.percentiles} must be two numbers with "
                 "0 <= low < high <= 100"

@@ -40,6 +40,8 @@ from lazycog._journal import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dask._task_spec import TaskRef
+
     from lazycog._gather import Range
     from lazycog._grid import Stage
     from lazycog._journal import Journal
@@ -59,10 +61,10 @@ class Builder(Protocol):
     def key(self, name: str, *index: int) -> Key:
         """Name a task of this write."""
 
-    def ref(self, name: str, *index: int) -> Any:  # noqa: ANN401 - dask is untyped
+    def ref(self, name: str, *index: int) -> TaskRef:
         """Refer to the result of a task of this write."""
 
-    def add(self, key: Key, function: Callable[..., Any], *arguments: Any) -> Key:  # noqa: ANN401 - any task's
+    def add(self, key: Key, function: Callable[..., Any], *arguments: object) -> Key:
         """Add a task."""
 
 
@@ -139,7 +141,12 @@ def add_finished_row(builder: Builder, stage: Stage, group: int, row: int) -> No
     """Add what a finished row of chunks gives to others: nothing is computed."""
     number, journal = stage.index, _journal(builder)
 
-    def add(name: str, index: tuple[int, ...], function: Any, *arguments: Any) -> None:  # noqa: ANN401 - the same
+    def add(
+        name: str,
+        index: tuple[int, ...],
+        function: Callable[..., object],
+        *arguments: object,
+    ) -> None:
         record = builder.ref(f"record{number}", group, row)
         key = builder.key(f"{name}{number}", group, row, *index)
         builder.add(key, function, record, *arguments)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from dask.delayed import Delayed
 
+    from distributed import Client
+
 
 def worker_threads() -> int:
     """Count the threads that would compute on the scheduler configured now."""
@@ -38,7 +40,7 @@ def make_lock(lock: Any, token: str) -> Any:  # noqa: ANN401 - anything with the
     if lock is not True:
         return lock
     if is_cluster():
-        from distributed import Lock  # noqa: PLC0415 - an extra
+        from distributed import Lock
 
         return Lock(f"lazycog-{token}")
     from dask.utils import SerializableLock  # noqa: PLC0415
@@ -46,7 +48,7 @@ def make_lock(lock: Any, token: str) -> Any:  # noqa: ANN401 - anything with the
     return SerializableLock(f"lazycog-{token}")
 
 
-def _client() -> Any:  # noqa: ANN401 - distributed may not be installed
+def _client() -> Client | None:
     """Give the distributed client that would compute, or None."""
     if "distributed" not in sys.modules:  # which Dask would import to look for one
         return None
@@ -76,11 +78,11 @@ def workers_without(found: Callable[[], bool]) -> list[str]:
     return sorted(worker for worker, answer in answers.items() if answer is False)
 
 
-def _client_of_task() -> Any:  # noqa: ANN401 - distributed may not be installed
+def _client_of_task() -> Client | None:
     """Give a client of the cluster whose task this is, or None."""
     if "distributed.worker" not in sys.modules:
         return None
-    from distributed import get_client, get_worker  # noqa: PLC0415 - an extra
+    from distributed import get_client, get_worker
 
     try:
         get_worker()

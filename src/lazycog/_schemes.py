@@ -172,7 +172,7 @@ def _look_up(name: str) -> Scheme:
         f"tiling_scheme={name!r} is known to morecantile "
         "({error}): pip install 'lazycog[web]', or use 'GoogleMapsCompatible'",
     )
-    import morecantile  # noqa: PLC0415 - an extra
+    import morecantile
 
     known = {each.lower(): each for each in morecantile.tms.list()}
     if name.lower() not in known:

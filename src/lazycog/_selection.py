@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -85,7 +85,7 @@ def select_bands(raster: Opened, bands: Sequence[int | str]) -> Opened:
 PER_BAND_ATTRS = frozenset({"long_name", "units", "scales", "offsets", "band_tags"})
 
 
-def _picked(value: Any, indexes: Sequence[int], count: int) -> Any:  # noqa: ANN401 - any attribute
+def _picked(value: object, indexes: Sequence[int], count: int) -> object:
     if isinstance(value, list | tuple | np.ndarray) and len(value) == count:
         return tuple(value[index] for index in indexes)
     return value

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lazycog._plan import CogPlan
 
 
-def as_lazy(pixels: Any, plan: CogPlan | None = None) -> Any:  # noqa: ANN401 - dask is untyped
+def as_lazy(pixels: object, plan: CogPlan | None = None) -> dask.array.Array:
     """Turn a NumPy array into a Dask array; leave a Dask array as it is."""
     if isinstance(pixels, dask.array.Array):
         return pixels
@@ -72,7 +72,7 @@ def sharing(arrays: Sequence[Any]) -> list[int]:
     return [numbers[each] for each in groups]
 
 
-def source_token(pixels: Any) -> str:  # noqa: ANN401 - dask is untyped
+def source_token(pixels: object) -> str:
     """Name the source: the same for the same pixels, as far as Dask knows."""
     if isinstance(pixels, dask.array.Array):
         return str(pixels.name)

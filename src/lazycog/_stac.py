@@ -46,7 +46,7 @@ def to_item(
         pystac is not installed.
     """
     require("pystac", "to_stac_item needs pystac: pip install 'lazycog[stac]'")
-    import pystac  # noqa: PLC0415 - an extra
+    import pystac
 
     geometry, bbox = _footprint(plan)
     item = pystac.Item(

@@ -23,6 +23,7 @@ from lazycog.errors import SourceChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -33,12 +34,12 @@ if TYPE_CHECKING:
 Slices = tuple[slice, slice, slice]
 
 
-def list_task(*results: Any) -> list[Any]:  # noqa: ANN401 - whatever was made
+def list_task(*results: object) -> list[object]:
     """Put results into a list."""
     return list(results)
 
 
-def pixels_of(block: Any) -> NDArray[np.generic]:  # noqa: ANN401 - two kinds of block
+def pixels_of(block: object) -> NDArray[np.generic]:
     """Give the pixels of a block: a source chunk or a summary with handed-up pixels.
 
     Raises
@@ -57,7 +58,7 @@ def pixels_of(block: Any) -> NDArray[np.generic]:  # noqa: ANN401 - two kinds of
 
 
 def cut_task(
-    block: Any,  # noqa: ANN401 - blocks of either kind
+    block: object,
     parts: tuple[Slices, ...],
     _gate: object,
 ) -> tuple[NDArray[np.generic], ...]:
@@ -66,7 +67,7 @@ def cut_task(
     return tuple(pixels[part].copy() for part in parts)
 
 
-def part_task(block: Any, part: Slices) -> NDArray[np.generic]:  # noqa: ANN401
+def part_task(block: object, part: Slices) -> NDArray[np.generic]:
     """Give a large part of a block."""
     return pixels_of(block)[part]
 
@@ -183,7 +184,7 @@ def known_task(known: Known | None, placement: RowPlacement) -> Known:
 def place_task(
     sink: LocalSink,
     task: ChunkTask,
-    lock: Any,  # noqa: ANN401 - anything with the context protocol
+    lock: AbstractContextManager[object] | None,
     chunk: EncodedChunk,
     placement: RowPlacement,
 ) -> int:
@@ -229,7 +230,7 @@ def first_plane(task: ChunkTask) -> int:
     return task.bands.start if task.encoding.planes else 0
 
 
-def after_task(block: Any, *_gate: object) -> Any:  # noqa: ANN401 - any block
+def after_task(block: object, *_gate: object) -> object:
     """Give a block once what it waits for is there."""
     return block
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -88,7 +88,7 @@ def _pieces(template: str, name: str) -> list[tuple[str, str | None]]:
     ]
 
 
-def _formatted(label: Any, spec: str, template: str) -> str:  # noqa: ANN401 - any scalar
+def _formatted(label: object, spec: str, template: str) -> str:
     value = label
     if isinstance(label, np.datetime64):
         value = label.astype("M8[us]").item()

@@ -155,8 +155,8 @@ class Format:
     def file_header(self, first_ifd: int) -> bytes:
         """Encode the 8 or 16 bytes at the start of the file."""
         if self.big:
-            return struct.pack("<2sHHHQ", b"II", 43, 8, 0, first_ifd)
-        return struct.pack("<2sHI", b"II", 42, first_ifd)
+            return struct.pack("<2sHHHQ", b"II", BIGTIFF_VERSION, 8, 0, first_ifd)
+        return struct.pack("<2sHI", b"II", CLASSIC_VERSION, first_ifd)
 
     def directory_bytes(self, entry_count: int) -> int:
         """Length of a directory: count, entries, next pointer."""
@@ -285,6 +285,11 @@ MAX_IFD_COUNT = 4096
 """Guard against a chain of directories that never ends."""
 
 
+CLASSIC_VERSION, BIGTIFF_VERSION = 42, 43
+CLASSIC_HEADER_BYTES, BIGTIFF_HEADER_BYTES = 8, 16
+"""TIFF 6.0 §2, BigTIFF."""
+
+
 def parse(read: Reader) -> ParsedTiff:
     """Read header and directories of a TIFF or BigTIFF file.
 
@@ -303,15 +308,15 @@ def parse(read: Reader) -> ParsedTiff:
     InputError
         The bytes are not a TIFF file, or a directory points outside it.
     """
-    head = read(0, 16)
+    head = read(0, BIGTIFF_HEADER_BYTES)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
-    if order is None or len(head) < 8:  # noqa: PLR2004 - length of a classic header
+    if order is None or len(head) < CLASSIC_HEADER_BYTES:
         raise InputError("not a TIFF file: it starts with neither 'II' nor 'MM'")
     version = struct.unpack_from(order + "H", head, 2)[0]
-    if version not in {42, 43}:
+    if version not in {CLASSIC_VERSION, BIGTIFF_VERSION}:
         raise InputError(f"not a TIFF file: version {version} is neither 42 nor 43")
-    big = version == 43  # noqa: PLR2004 - BigTIFF
-    if big and len(head) < 16:  # noqa: PLR2004 - length of a BigTIFF header
+    big = version == BIGTIFF_VERSION
+    if big and len(head) < BIGTIFF_HEADER_BYTES:
         raise InputError(f"truncated TIFF: a header of {len(head)} bytes, not 16")
     offset = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)[0]
     ifds: list[ParsedIfd] = []

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 SIZE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 UNIT_STEP = 1000
+LONGEST_SECONDS = 59.95
+"""From here on, ``.1f`` would write 60.0 s."""
+HOUR_MINUTES = 60
 THREADS = (1, 2, 4, 8)
 """Thread counts whose expected memory a plan shows."""
 PICTURE_SIDE = 256
@@ -93,10 +96,10 @@ def human_seconds(seconds: float) -> str:
     >>> human_seconds(3.21), human_seconds(75), human_seconds(7384)
     ('3.2 s', '1 min 15 s', '2 h 03 min')
     """
-    if seconds < 59.95:  # noqa: PLR2004 - would be written as 60.0 s
+    if seconds < LONGEST_SECONDS:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:  # noqa: PLR2004 - minutes of an hour
+    if minutes < HOUR_MINUTES:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
@@ -177,7 +180,7 @@ def _plan_rows(plan: CogPlan) -> list[Row]:
         ("raw", human_bytes(plan.raw_bytes)),
         ("file", _file_bounds(plan)),
         ("header", f"at most {human_bytes(plan.header_bytes)}"),
-        ("BigTIFF", _bigtiff(plan.bigtiff)),
+        ("BigTIFF", _bigtiff(bigtiff=plan.bigtiff)),
     ]
 
 
@@ -221,7 +224,7 @@ def _file_bounds(plan: CogPlan) -> str:
     return f"{human_bytes(low)} to {human_bytes(high)}"
 
 
-def _bigtiff(bigtiff: bool | None) -> str:  # noqa: FBT001 - a value to show
+def _bigtiff(*, bigtiff: bool | None) -> str:
     if bigtiff is None:
         return "decided by the real size"
     return "yes" if bigtiff else "no"

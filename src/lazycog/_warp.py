@@ -193,7 +193,7 @@ def _warp_checked_real(
 def _reproject(
     warp: Warp, unit: Unit, pixels: Block, kernel: str, nodata: float | None
 ) -> Block:
-    from odc.geo.warp import rio_reproject  # noqa: PLC0415 - an extra
+    from odc.geo.warp import rio_reproject
 
     height = unit.target[1] - unit.target[0]
     width = unit.target[3] - unit.target[2]

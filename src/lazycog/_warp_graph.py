@@ -176,7 +176,7 @@ class Layers:
 
     def __init__(
         self,
-        array: Any,  # noqa: ANN401 - dask is untyped
+        array: dask.array.Array,
         warp: Warp,
         *,
         mask: Literal["none", "given", "coverage"],

@@ -92,7 +92,7 @@ def announce(token: str, task: ChunkTask, chunk: EncodedChunk) -> None:
     """
     if "distributed.worker" not in sys.modules:
         return
-    from distributed import get_worker  # noqa: PLC0415 - an extra
+    from distributed import get_worker
 
     try:
         worker = get_worker()

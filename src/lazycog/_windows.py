@@ -85,7 +85,7 @@ class Grid:
 
     def geobox(self, box: Box) -> GeoBox:
         """Give a part of the grid to odc-geo."""
-        from odc.geo.geobox import GeoBox  # noqa: PLC0415 - an extra
+        from odc.geo.geobox import GeoBox
 
         top, bottom, left, right = box
         moved = Affine(*self.transform) @ Affine.translation(left, top)

@@ -44,6 +44,8 @@ from lazycog.sinks.local import RESUME_TOKEN, LocalSink, Placed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dask.delayed import Delayed
+
     from lazycog._georef import Description
     from lazycog._journal import Journal
     from lazycog._options import CogOptions
@@ -96,7 +98,7 @@ def write(
     options: CogOptions,
     *,
     compute: bool,
-) -> Any:  # noqa: ANN401 - a CogResult, or a Delayed of one
+) -> CogResult | Delayed:
     """Write a raster as a COG.
 
     Parameters

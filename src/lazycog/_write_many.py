@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from lazycog._options import CogOptions
     from lazycog._plan import CogPlan
+    from lazycog._result import CogResult
     from lazycog.sinks.local import LocalSink
 
 
@@ -50,7 +51,7 @@ def write_many(
     options: CogOptions,
     *,
     compute: bool,
-) -> Any:  # noqa: ANN401 - a list of CogResult, or a Delayed of it
+) -> list[CogResult] | Delayed:
     """Write rasters as COGs, from one graph.
 
     Parameters

@@ -150,11 +150,15 @@ def _jxl(tile: NDArray[Any], chosen: Compression) -> bytes:
     )
 
 
+VISUALLY_LOSSLESS, LEAST_LINEAR = 100, 30
+"""Qualities: of distance 0, and the least in linear relation to it."""
+
+
 def _butteraugli_distance(quality: int) -> float:
     """Turn a quality into libjxl's distance (JxlEncoderDistanceFromQuality)."""
-    if quality >= 100:  # noqa: PLR2004 - visually lossless
+    if quality >= VISUALLY_LOSSLESS:
         return 0.0
-    if quality >= 30:  # noqa: PLR2004 - linear down to here
+    if quality >= LEAST_LINEAR:
         return 0.1 + (100 - quality) * 0.09
     return 53.0 / 3000.0 * quality**2 - 23.0 / 20.0 * quality + 25.0
 

@@ -232,8 +232,8 @@ def send(filesystem: GCSFileSystem, request: Request) -> Answer:
     ConnectionError
         The line broke.
     """
-    import aiohttp  # noqa: PLC0415 - comes with gcsfs
-    from yarl import URL  # noqa: PLC0415 - comes with aiohttp
+    import aiohttp
+    from yarl import URL
 
     url = URL(f"{_endpoint(filesystem)}{request.target}", encoded=True)
     headers = _signed(request.headers, filesystem)
@@ -272,8 +272,8 @@ def _endpoint(filesystem: GCSFileSystem) -> str:
 
 def _signed(headers: dict[str, str], filesystem: GCSFileSystem) -> dict[str, str]:
     """Add who pays, and credentials that are still good."""
-    from gcsfs.retry import HttpError  # noqa: PLC0415 - an extra
-    from google.auth.exceptions import (  # noqa: PLC0415 - comes with gcsfs
+    from gcsfs.retry import HttpError
+    from google.auth.exceptions import (
         GoogleAuthError,
         TransportError,
     )

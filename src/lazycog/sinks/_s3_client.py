@@ -64,8 +64,8 @@ def is_transient(error: Exception) -> bool:
     answer = _answer(error)
     if answer:
         return is_busy(answer)
-    from botocore import exceptions  # noqa: PLC0415 - comes with s3fs
-    from s3fs.core import S3_RETRYABLE_ERRORS  # noqa: PLC0415 - an extra
+    from botocore import exceptions
+    from s3fs.core import S3_RETRYABLE_ERRORS
 
     # botocore would try them again; s3fs leaves them out
     unreachable = (exceptions.ConnectTimeoutError, exceptions.EndpointConnectionError)

@@ -118,7 +118,7 @@ class AzureSink(StoreSink):
         SinkError
             A block is not there as it was sent, or the store refused.
         """
-        from azure.storage.blob import BlobBlock  # noqa: PLC0415 - an extra
+        from azure.storage.blob import BlobBlock
 
         size = sum(each.size for each in receipts)
         with self._refused("commit the blocks"):
@@ -184,7 +184,7 @@ class AzureSink(StoreSink):
         self, method: str, body: object, upload: str, size: int, **more: object
     ) -> None:
         """Run the operation that lets the blob appear; look when in doubt."""
-        from azure.storage.blob import ContentSettings  # noqa: PLC0415 - an extra
+        from azure.storage.blob import ContentSettings
 
         condition = {} if self.overwrite or more else _if_missing()
         try:
@@ -217,7 +217,7 @@ class AzureSink(StoreSink):
         """Make a request, again and again while the store is busy."""
         filesystem = client(self.client_options)
 
-        async def request() -> Any:  # noqa: ANN401 - azure's own
+        async def request() -> object:
             service = filesystem.service_client
             # a stream, which the client sends piece by piece, and a new one each time
             sent = [
@@ -248,7 +248,7 @@ def client(options: Mapping[str, Any]) -> AzureBlobFileSystem:
 
 
 def _if_missing() -> dict[str, Any]:
-    from azure.core import MatchConditions  # noqa: PLC0415 - an extra
+    from azure.core import MatchConditions
 
     return {"match_condition": MatchConditions.IfMissing}
 
@@ -259,7 +259,7 @@ def _status(error: BaseException) -> int:
 
 def _is_transient(error: Exception) -> bool:
     """Whether the store was busy or the line broke."""
-    from azure.core.exceptions import (  # noqa: PLC0415 - an extra
+    from azure.core.exceptions import (
         ServiceRequestError,
         ServiceResponseError,
     )
