@@ -288,7 +288,9 @@ def _check_level(found: Codec, level: int | None) -> None:
         )
     low, high = found.levels
     if level not in range(low, high + 1) or isinstance(level, bool):
-        raise OptionError(f"level={level!r}: {found.name} takes {low} to {high}")
+        raise OptionError(
+            f"level={level!r}: {found.name} takes a whole number, {low} to {high}"
+        )
 
 
 def _check_quality(found: Codec, quality: int | None) -> None:

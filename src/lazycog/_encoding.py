@@ -255,7 +255,23 @@ def _image_compression(
     )
 
 
+OVERVIEW_OWN = ("compress=", "quality=", "predictor=")
+"""How errors begin that are about an option which overviews have, too."""
+
+
 def _overview_compression(
+    options: CogOptions, dtype: str, samples: int, *, separate: bool
+) -> Compression:
+    """Settle the overviews' codec; an error names the option of the overviews."""
+    try:
+        return _as_image_or_own(options, dtype, samples, separate=separate)
+    except OptionError as error:
+        if not str(error).startswith(OVERVIEW_OWN):
+            raise
+        raise OptionError(f"overview_{error}") from error
+
+
+def _as_image_or_own(
     options: CogOptions, dtype: str, samples: int, *, separate: bool
 ) -> Compression:
     """Take the image's settings where the overviews have none of their own."""

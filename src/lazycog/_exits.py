@@ -50,6 +50,13 @@ class Session:
 class Commands(click.Group):
     """A group that turns every exception into one line and an exit code."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Show the whole help to whoever says nothing, which is no error's one line."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(EXIT_WRONG_CALL)
+        return super().parse_args(ctx, args)
+
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ANN401 - click's own signature
         """Run a command and exit.
 

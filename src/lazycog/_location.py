@@ -107,7 +107,7 @@ def locate(
     >>> print(locate("s3://bucket/scene.tif", {"key": "me", "secret": "hidden"}))
     s3://bucket/scene.tif
     """
-    name = os.fspath(src)
+    name = as_name(src)
     hint = lost_slash(name)
     if hint:
         raise InputError(f"{name}: {hint}")
@@ -131,6 +131,25 @@ def locate(
     if kind == HTTP:
         return _locate_http(name, options)
     return _locate_object(kind, name, options)
+
+
+def as_name(src: str | os.PathLike[str]) -> str:
+    """Take a path or URL as text.
+
+    Raises
+    ------
+    OptionError
+        It is something else.
+
+    Examples
+    --------
+    >>> as_name(Path("a.tif")), as_name("https://host/a.tif")
+    ('a.tif', 'https://host/a.tif')
+    """
+    try:
+        return os.fspath(src)
+    except TypeError as error:
+        raise OptionError(f"give a path or URL, not {type(src).__name__}") from error
 
 
 def lost_slash(name: str) -> str:

@@ -94,6 +94,17 @@ def did_you_mean(name: object, names: Sequence[object]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+RASTERS: Mapping[str, str] = {
+    "DRIVER": ": the file is always a COG, so drop it",
+    "DTYPE": ": cast the raster first, for example .astype('uint8')",
+    "CRS": ": set it first with .rio.write_crs('EPSG:...')",
+    "TRANSFORM": ": set it first with .rio.write_transform(transform)",
+    "WINDOWED": ": pixels are always written by chunks, so drop it",
+    "RECALC_TRANSFORM": ": the transform is that of the coordinates, so drop it",
+}
+"""Arguments of rioxarray and rasterio about the raster, not about the file."""
+
+
 def remedy(name: object, names: Sequence[object]) -> str:
     """Say what may be meant by an unknown option: ours, or GDAL's or rasterio's.
 
@@ -105,8 +116,8 @@ def remedy(name: object, names: Sequence[object]) -> str:
     ': the file is always a COG, so drop it'
     """
     upper = str(name).upper()
-    if upper == "DRIVER":
-        return ": the file is always a COG, so drop it"
+    if upper in RASTERS:
+        return RASTERS[upper]
     hint = did_you_mean(name, names)
     if hint or upper not in {*FACTS, *FIXED_KEYS, *PROFILE_KEYS}:
         return hint or ELSEWHERE.get(upper, "")

@@ -377,7 +377,13 @@ def _chunks(
             dtype=pixels.dtype,
             previous_chunks=previous,
         )
-    except (ValueError, TypeError, NotImplementedError, AttributeError) as error:
+    except (
+        ValueError,
+        TypeError,
+        NotImplementedError,
+        AttributeError,
+        ZeroDivisionError,
+    ) as error:
         raise OptionError(
             f"chunks={chunks!r} do not go with the shape {pixels.shape} (band, row, "
             f"col); give 'auto', a number above 0, or a mapping of dims: {error}"

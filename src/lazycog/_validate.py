@@ -5,7 +5,6 @@ The rules stand in `_structure_rules` and `_tile_rules`; here is what asks them.
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,11 +13,13 @@ from typing import TYPE_CHECKING
 from fsspec.core import url_to_fs
 
 from lazycog import _structure_rules, _tile_rules
+from lazycog._location import as_name
 from lazycog._report import Finding, Report, error
 from lazycog._structure import RangeReader, Structure
 from lazycog.errors import InputError, SourceNotFoundError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any, BinaryIO
 
@@ -71,7 +72,7 @@ def validate(
     >>> report.ok, report.errors
     (False, ("not a TIFF file: it starts with neither 'II' nor 'MM'",))
     """
-    path = os.fspath(src)
+    path = as_name(src)
     with _open(path, storage_options) as read:
         details: dict[str, Any] = {"path": path, "size": read.size}
         findings: list[Finding] = []

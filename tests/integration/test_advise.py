@@ -227,7 +227,7 @@ def test_json_and_plot_have_every_candidate(source, tmp_path):
     [
         (["--codec", "zip"], "compress='zip': choose one of"),
         (["--codec", "zstd:best"], "write a name, or NAME:LEVEL"),
-        (["--codec", "zstd:99"], "level=99: zstd takes 1 to 22"),
+        (["--codec", "zstd:99"], "level=99: zstd takes a whole number, 1 to 22"),
         (["--codec", "lzw:3"], "which has no levels"),
         (["--plot", "codecs.txt"], "must end in .png, .svg, .pdf"),
         (["--max-z-error", "-1"], "max_z_error"),

@@ -359,12 +359,27 @@ def test_an_unknown_option_gets_a_suggestion(refuses, lazy, name, meant):
         ("driver", ": the file is always a COG, so drop it"),
         ("tiled", "; GDAL's creation options go into profile={'TILED': ...}"),
         ("BLOCKXSIZE", "; did you mean 'blocksize'?"),
+        ("dtype", ": cast the raster first, for example .astype('uint8')"),
+        ("windowed", ": pixels are always written by chunks, so drop it"),
         ("NUM_THREADS", ": Dask's scheduler decides"),
     ],
 )
 def test_an_option_of_gdal_is_sent_to_its_place(refuses, lazy, name, remedy):
     """Whoever comes from rioxarray or rasterio learns where it goes."""
     refuses(OptionError, lazy(), f"unknown option {name!r}{remedy}", **{name: 1})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"overview_quality": 50}, {"overview_compress": "jpeg"}],
+    ids=["quality", "codec"],
+)
+def test_an_error_of_overviews_names_their_option(refuses, lazy, options):
+    """Of uint16, which JPEG cannot hold."""
+    ((name, value),) = options.items()
+    array = lazy().astype("uint16")
+
+    refuses(OptionError, array, f"{name}={value!r} cannot", **options)
 
 
 def test_an_unknown_option_far_from_any_other(refuses, lazy):
@@ -385,13 +400,19 @@ CONTRADICTIONS = {
         {"compress": "lzw", "level": 3},
         ("level=3", "compress='lzw'", "deflate, zstd, lzma, "),
     ),
-    "level out of range": ({"level": 23}, ("level=23", "zstd takes 1 to 22")),
-    "level zero": ({"level": 0}, ("level=0", "zstd takes 1 to 22")),
+    "level out of range": (
+        {"level": 23},
+        ("level=23", "zstd takes a whole number, 1 to 22"),
+    ),
+    "level zero": ({"level": 0}, ("level=0", "zstd takes a whole number, 1 to 22")),
     "deflate level": (
         {"compress": "deflate", "level": 13},
-        ("level=13", "deflate takes 1 to 12"),
+        ("level=13", "deflate takes a whole number, 1 to 12"),
     ),
-    "level True": ({"level": True}, ("level=True", "zstd takes 1 to 22")),
+    "level True": (
+        {"level": True},
+        ("level=True", "zstd takes a whole number, 1 to 22"),
+    ),
     "float predictor": (
         {"predictor": 3},
         ("predictor=3", "dtype uint8", "predictor=2 or 'auto'"),

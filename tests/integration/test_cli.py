@@ -102,6 +102,15 @@ def test_flag_gives_the_option_of_the_same_name(arguments, options):
     assert found == [options]
 
 
+def test_the_bare_command_shows_its_help():
+    """In lines, as --help does, and not as the one line of an error."""
+    bare, asked = call(), call("--help")
+
+    assert (bare.exit_code, asked.exit_code) == (2, 0)
+    assert bare.stderr == asked.stdout
+    assert bare.stdout == ""
+
+
 def test_every_command_is_told_in_a_whole_sentence():
     listed = call("--help").stdout.partition("Commands:")[2].strip().splitlines()
 

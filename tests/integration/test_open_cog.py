@@ -380,7 +380,7 @@ def test_chunks_are_those_asked_for(folder, chunks, expected):
     assert array.identical(by_rioxarray(folder / "own.tif"))
 
 
-@pytest.mark.parametrize("chunks", [{"time": 1}, (1, 2), "large", ((1, 1), 5, 5)])
+@pytest.mark.parametrize("chunks", [{"time": 1}, (1, 2), "large", ((1, 1), 5, 5), 0])
 def test_illegal_chunks_are_an_error(folder, chunks):
     with pytest.raises(lazycog.OptionError, match="chunks"):
         lazycog.open_cog(folder / "own.tif", chunks=chunks)
@@ -645,6 +645,12 @@ def test_missing_files_are_named(tmp_path, server):
         message = r"none\.tif: no such file; give another path or URL"
         with pytest.raises(lazycog.SourceNotFoundError, match=message):
             lazycog.open_cog(src)
+
+
+@pytest.mark.parametrize("read", [lazycog.open_cog, lazycog.validate])
+def test_what_is_no_path_is_refused(read):
+    with pytest.raises(lazycog.OptionError, match="path or URL, not DataArray"):
+        read(oracles.raster(np.eye(9)))
 
 
 def test_what_is_no_geotiff_is_refused(tmp_path):
