@@ -312,7 +312,8 @@ def _transform(
         if dim not in array.coords:
             if stored is None:
                 _check_not_curvilinear(array, y_dim, x_dim)
-            return IDENTITY if stored is None else _checked(_six(stored))
+                return IDENTITY
+            return _checked(_where_cut(array, stored, y_dim, x_dim))
         _check_uniform(array, dim)
         if array.sizes[dim] == 1 and stored is None:
             raise InputError(
@@ -331,6 +332,39 @@ def _transform(
                 )
             )
         )
+
+
+def _where_cut(
+    array: xr.DataArray, stored: Affine, y_dim: Hashable, x_dim: Hashable
+) -> tuple[float, float, float, float, float, float]:
+    """Move and scale a transform to where a selection of its pixels is.
+
+    rioxarray gives pixels of a rotated raster the coordinates xc and yc, which are cut
+    along; the transform stays that of the whole.
+    """
+    places = [array.coords.get(name) for name in ("xc", "yc")]
+    if any(each is None or set(each.dims) != {y_dim, x_dim} for each in places):
+        return _six(stored)
+    xc, yc = (
+        each.transpose(y_dim, x_dim).values for each in places if each is not None
+    )
+    rows, cols = xc.shape
+    size = max(map(abs, (stored.a, stored.b, stored.d, stored.e)))
+    found = []
+    for values, along, down in ((xc, stored.a, stored.b), (yc, stored.d, stored.e)):
+        per_col = (values[0, -1] - values[0, 0]) / (cols - 1) if cols > 1 else along
+        per_row = (values[-1, 0] - values[0, 0]) / (rows - 1) if rows > 1 else down
+        found += [per_col, per_row, values[0, 0] - (per_col + per_row) / 2]
+    a, b, c, d, e, f = map(float, found)
+    off = max(
+        abs(c + a * (cols - 0.5) + b * (rows - 0.5) - xc[-1, -1]),
+        abs(f + d * (cols - 0.5) + e * (rows - 0.5) - yc[-1, -1]),
+    )
+    if not off <= UNIFORMITY * size:
+        _check_not_curvilinear(array, y_dim, x_dim)
+    cut = (a, b, c, d, e, f)
+    same = np.allclose(cut, _six(stored), rtol=1e-9, atol=UNIFORMITY * size / 1000)
+    return _six(stored) if same else cut
 
 
 def _checked(

@@ -6,6 +6,7 @@ values are computed: what stands there is true of the pixels.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 RGB_NAMES = ("red", "green", "blue", "alpha")
 RGB_COUNTS = (3, 4)
+NO_ALPHA = (*RGB_NAMES[:3], "undefined")
+PLAIN_NAME = re.compile(r"(band)?[ _]?\d*", re.IGNORECASE)
+"""A name of a band that does not say what is in it."""
 LOSSY = frozenset({"jpeg", "webp"})
 
 
@@ -81,6 +85,8 @@ def of(
     if colormap is not None:
         facts["colormap"] = colormap
     names = _colorinterp(arrays, description)
+    if names is None and not arrays[0].encoding.get(COLORINTERP):
+        names = _unless_alpha(description, options)
     if names is not None and colormap is None and options.colormap is None:
         facts["colorinterp"] = names
     spaces = arrays[0].encoding.get(NAMESPACES)
@@ -203,3 +209,19 @@ def _colorinterp(
     if description.dtype == "uint8" and count in RGB_COUNTS:
         assumed = RGB_NAMES[:count]
     return None if picked == assumed else picked
+
+
+def _unless_alpha(
+    description: Description, options: CogOptions
+) -> tuple[str, ...] | None:
+    """Keep GDAL from taking a fourth band of bytes for alpha that has another name."""
+    count = len(NO_ALPHA)
+    if description.count != count or description.alpha is None:
+        return None
+    names = [band.description for band in description.bands]
+    if options.descriptions is not None and len(options.descriptions) == count:
+        names = [None if each is None else str(each) for each in options.descriptions]
+    last = (names[-1] or "").strip()
+    if PLAIN_NAME.fullmatch(last) or "alpha" in last.lower() or last.lower() == "a":
+        return None
+    return NO_ALPHA

@@ -124,7 +124,8 @@ class Description:
         if self.is_placed and not crs:
             return (
                 "the raster has coordinates but no CRS, so readers of the file cannot "
-                "tell where it is; set it with .rio.write_crs('EPSG:...')"
+                "tell where it is; set it with .rio.write_crs('EPSG:...') (--crs in a "
+                "shell)"
             )
         if self.crs_wkt and not self.is_placed:
             return (
@@ -204,13 +205,14 @@ def describe(
             ".rio.transform() and nodata"
         ) from error
     tiff = parse(lambda offset, length: data[offset : offset + length])
-    image = _descriptive(tiff.ifds[0])
+    image = _with_exact_nodata(_descriptive(tiff.ifds[0]), description)
     for domain, items in description.namespaces.items():
         # GDAL's COG driver copies no domain of its source but the default one
         image = _with_items(image, domain, items)
     if encoding.interleave == "tile":
         image = _with_items(image, "IMAGE_STRUCTURE", {"INTERLEAVE": "TILE"})
     overview = _descriptive(tiff.ifds[1]) if kernel else ()
+    overview = _with_exact_nodata(overview, description)
     if all(each.tag != Tag.GDAL_NODATA for each in overview):
         # GDAL forgets it for 64-bit integers, and a reader of one level needs it
         overview += tuple(each for each in image if each.tag == Tag.GDAL_NODATA)
@@ -371,6 +373,18 @@ def _with_items(
     )
     body = text[: -len(METADATA_TAIL)] + own.encode() + METADATA_TAIL
     return (Entry(Tag.GDAL_METADATA, FieldType.ASCII, len(body), body), *kept)
+
+
+def _with_exact_nodata(
+    entries: tuple[Entry, ...], description: Description
+) -> tuple[Entry, ...]:
+    """Say an integer of 64 bits in all its digits; rasterio hands GDAL a double."""
+    nodata = description.nodata
+    if description.dtype not in {"int64", "uint64"} or nodata is None:
+        return entries
+    text = f"{int(nodata)}\0".encode()
+    exact = Entry(Tag.GDAL_NODATA, FieldType.ASCII, len(text), text)
+    return tuple(exact if each.tag == Tag.GDAL_NODATA else each for each in entries)
 
 
 def _escaped(text: str) -> str:

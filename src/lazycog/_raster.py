@@ -11,7 +11,7 @@ import rioxarray  # noqa: F401 - registers .rio
 import xarray as xr
 from rioxarray.exceptions import RioXarrayError
 
-from lazycog import _carried, _tiling
+from lazycog import _carried, _notice, _tiling
 from lazycog._attributes import bands_of, describe, label_text, tags_of
 from lazycog._content import with_options
 from lazycog._facts import check_facts
@@ -21,7 +21,7 @@ from lazycog.errors import InputError, OptionError
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-    from lazycog._georef import BandInfo
+    from lazycog._georef import BandInfo, Description
     from lazycog._options import CogOptions
 
 
@@ -68,10 +68,28 @@ def as_raster(
         carried = _carried.of(_arrays(raster), found.description, options)
     description = replace(found.description, **carried.facts)
     description = with_options(description, carried.without_doubles(options))
-    found = replace(found, description=description, lost=carried.lost)
+    lost = (found.lost, carried.lost, _points_lost(description, found.size, options))
+    lost_here = "; ".join(filter(None, lost))
+    found = replace(found, description=description, lost=lost_here)
     check_facts(found.description, found.size, options)
     found = _with_mask(found, options, carried.mask)
     return found if options.tiling_scheme is None else _tiling.project(found, options)
+
+
+def _points_lost(
+    description: Description, size: tuple[int, int], options: CogOptions
+) -> str:
+    """Tell of control points that count rows and columns of a larger raster."""
+    height, width = size
+    row = max((each.row for each in description.gcps), default=0.0)
+    col = max((each.col for each in description.gcps), default=0.0)
+    if options.gcps is not None or (row <= height and col <= width):
+        return ""
+    return (
+        f"control points of this raster of {height} x {width} pixels (row, col) lie at "
+        f"up to row {row:g} and column {col:g}: if it was cut from a larger one, they "
+        "are not where its pixels are; count them from its corner and give gcps="
+    )
 
 
 def _arrays(raster: xr.DataArray | xr.Dataset) -> list[xr.DataArray]:
@@ -167,15 +185,47 @@ def _from_dataset(dataset: xr.Dataset, *, promote: bool) -> Raster:
     rasters = [_from_array(each) for each in variables]
     _check_alike(names, rasters)
     bands: list[BandInfo] = []
-    for name, raster in zip(names, rasters, strict=True):
-        own = raster.description.bands
-        bands += own if len(own) > 1 else [replace(own[0], description=str(name))]
+    for variable, raster in zip(variables, rasters, strict=True):
+        bands += _named(variable, raster.description.bands, alone=len(names) == 1)
     first = rasters[0]
     pixels = first.pixels
     if len(rasters) > 1:
         pixels = _stack([each.pixels for each in rasters])
     tags = tags_of(dataset.attrs)
-    return Raster(pixels, replace(first.description, bands=tuple(bands), tags=tags))
+    description = replace(first.description, bands=tuple(bands), tags=tags)
+    return Raster(pixels, description, lost=_left_out(dataset, names))
+
+
+def _named(
+    variable: xr.DataArray, bands: Sequence[BandInfo], *, alone: bool
+) -> Sequence[BandInfo]:
+    """Let bands say which variable they are of."""
+    if len(bands) == 1:
+        return [replace(bands[0], description=str(variable.name))]
+    if alone or isinstance(variable.attrs.get("long_name"), str):
+        return bands
+    return [
+        replace(band, description=f"{variable.name} {band.description or number}")
+        for number, band in enumerate(bands, start=1)
+    ]
+
+
+def _left_out(dataset: xr.Dataset, names: Sequence[Hashable]) -> str:
+    """Tell of variables with two dims or more that are not those of the raster."""
+    bounds = {each.attrs.get("bounds") for each in dataset.variables.values()}
+    left = {
+        str(name): tuple(map(str, variable.dims))
+        for name, variable in dataset.data_vars.items()
+        if variable.ndim > 1 and name not in {*names, *bounds}
+    }
+    if not left:
+        return ""
+    told = ", ".join(f"{name} ({', '.join(dims)})" for name, dims in left.items())
+    y_dim, x_dim = _spatial_dims(dataset[names[0]])
+    return (
+        f"variables left out, since their dims are not {y_dim!r} and {x_dim!r}: {told}"
+        "; give their dims the same names, or drop them: .drop_vars()"
+    )
 
 
 def _check_alike(names: Sequence[Hashable], rasters: Sequence[Raster]) -> None:
@@ -262,6 +312,9 @@ def slices_of(
                 f"dim=, one of {[*map(str, raster.dims)]}"
             )
         names = [each for each in raster.data_vars if _has_raster(raster[each])]
+        left_out = _left_out(raster, names) if names else ""
+        if left_out:
+            _notice.warn(left_out)
         return "variable", [*map(str, names)], [raster[[each]] for each in names]
     if dim not in raster.dims:
         raise OptionError(

@@ -12,6 +12,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import rasterio
+import tifffile
 import xarray as xr
 from affine import Affine
 from rasterio.control import GroundControlPoint
@@ -22,6 +23,7 @@ from oracles import gdal_cog, gdal_levels, raster, write
 
 GENERATOR = np.random.default_rng(3)
 BYTES = GENERATOR.integers(0, 200, (4, 700, 601), dtype=np.uint8)
+COLOURS = ("red", "green", "blue")
 CASES = {
     "grey": {"pixels": BYTES[0]},
     "RGB": {"pixels": BYTES[:3], "nodata": 0},
@@ -215,6 +217,25 @@ def test_objects_that_are_no_text_are_refused(tmp_path, options, place):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [("uint64", 2**64 - 1), ("int64", -(2**63)), ("int64", 2**60 + 1), ("int64", -9)],
+)
+def test_nodata_of_64_bits_keeps_all_digits(tmp_path, dtype, nodata):
+    """A double has 53 bits; GDAL takes the text of one for 1, a valid pixel."""
+    pixels = np.ones((600, 600), dtype)
+    pixels[:50] = nodata
+
+    write(raster(pixels), tmp_path / "a.tif", nodata=nodata)
+
+    with rasterio.open(tmp_path / "a.tif") as dataset:
+        valid = dataset.dataset_mask() > 0
+    np.testing.assert_array_equal(valid, pixels == 1)
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        levels = [int(page.tags["GDAL_NODATA"].value) for page in tiff.pages]
+    assert levels == [nodata] * 2
+
+
 def test_gcps_of_a_raster_arrive(tmp_path):
     """As rioxarray keeps them."""
     points = [GroundControlPoint(0, 0, 10, 50, 0), GroundControlPoint(9, 0, 10, 49, 0)]
@@ -313,6 +334,58 @@ def test_labels_tell_bands_of_one_long_name_apart(tmp_path, name):
 
     with rasterio.open(tmp_path / "a.tif") as dataset:
         assert dataset.descriptions == expected
+
+
+FOURTH = {
+    "infrared": ("nir", {}, "undefined"),
+    "a day": ("2024-05-04", {}, "undefined"),
+    "told by the caller": (None, {"descriptions": [*"rgb", "nir"]}, "undefined"),
+    "alpha": ("Alpha", {}, "alpha"),
+    "a number": ("band 4", {}, "alpha"),
+    "no name": (None, {}, "alpha"),
+    "the caller's word": ("nir", {"colorinterp": [*COLOURS, "alpha"]}, "alpha"),
+}
+
+
+@pytest.mark.parametrize("name", FOURTH)
+def test_a_fourth_band_of_bytes_with_a_name_is_no_alpha(tmp_path, name):
+    """GDAL takes it for alpha: pixels without infrared would count as missing."""
+    label, options, expected = FOURTH[name]
+    array = raster(BYTES, long_name=(*COLOURS, label))
+
+    result = write(array, tmp_path / "a.tif", **options)
+
+    with rasterio.open(tmp_path / "a.tif") as dataset:
+        assert dataset.colorinterp[3].name == expected
+    missing = 0 if expected == "undefined" else (BYTES[3] == 0).mean() * 100
+    assert result.statistics[0].valid_percent == pytest.approx(100 - missing)
+
+
+def test_jpeg_does_not_make_a_mask_of_a_named_fourth_band(tmp_path):
+    array = raster(BYTES, long_name=(*COLOURS, "nir"))
+
+    with pytest.raises(lazycog.OptionError, match="interleave='band'"):
+        write(array, tmp_path / "a.tif", compress="jpeg")
+
+
+def test_bands_of_several_variables_name_their_variable(tmp_path):
+    """Two cubes of the same days."""
+    days = np.array(["2024-01-01", "2024-01-02"], "M8[ns]")
+    cube = raster(BYTES[:2]).rename(band="time").assign_coords(time=days)
+    plain = raster(BYTES[:2]).rename(band="member")
+    dataset = xr.Dataset({"t2m": cube, "sp": cube, "ens": plain})
+
+    write(dataset.rio.write_crs("EPSG:32613"), tmp_path / "a.tif")
+
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert file.descriptions == (
+            "t2m 2024-01-01",
+            "t2m 2024-01-02",
+            "sp 2024-01-01",
+            "sp 2024-01-02",
+            "ens 1",
+            "ens 2",
+        )
 
 
 def test_further_dims_become_labelled_bands(tmp_path):
