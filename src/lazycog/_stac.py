@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,10 @@ SAMPLES_PER_EDGE = 21
 FILE_EXTENSION = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 PROJECTION_EXTENSION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 RASTER_EXTENSION = "https://stac-extensions.github.io/raster/v1.1.0/schema.json"
+Ring = list[tuple[float, float]]
+HALF_TURN, FULL_TURN, POLE = 180.0, 360.0, 90.0
+TOLERANCE = 1e-9
+"""Degrees that a raster may reach beyond 180 by rounding."""
 COMPLEX = {"complex64": "cfloat32", "complex128": "cfloat64"}
 """Types that the raster extension calls otherwise than NumPy."""
 
@@ -128,11 +133,68 @@ def _footprint(plan: CogPlan) -> tuple[dict[str, Any], list[float]]:
             "the raster's outline has no longitude and latitude; a STAC item cannot "
             "place it"
         )
-    ring = [[x, y] for x, y in zip(lon, lat, strict=True)]
-    return (
-        {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
-        [min(lon), min(lat), max(lon), max(lat)],
+    parts = _on_earth(list(zip(lon, lat, strict=True)))
+    south, north = (pick(y for part in parts for _, y in part) for pick in (min, max))
+    west, east = min(x for x, _ in parts[0]), max(x for x, _ in parts[-1])
+    rings = [[[*map(list, part), list(part[0])]] for part in parts]
+    single = len(rings) == 1
+    geometry = {
+        "type": "Polygon" if single else "MultiPolygon",
+        "coordinates": rings[0] if single else rings,
+    }
+    return geometry, [west, south, east, north]
+
+
+def _on_earth(ring: Ring) -> list[Ring]:
+    """Bring an outline between 180 degrees west and east, in one part or two."""
+    lon = ring[0][0]
+    unrolled = []
+    for x, y in [*ring, ring[0]]:
+        lon += math.remainder(x - lon, FULL_TURN)
+        unrolled.append((lon, max(-POLE, min(POLE, y))))
+    if abs(unrolled[-1][0] - unrolled[0][0]) > HALF_TURN:
+        return [_around_pole(unrolled[:-1])]
+    (west, south), (east, north) = (
+        [pick(values) for values in zip(*unrolled, strict=True)] for pick in (min, max)
     )
+    if east - west >= FULL_TURN - TOLERANCE:
+        corners = ((-1, north), (-1, south), (1, south), (1, north))
+        return [[(side * HALF_TURN, y) for side, y in corners]]
+    return _split(unrolled[:-1])
+
+
+def _around_pole(ring: Ring) -> Ring:
+    """Close an outline with a pole in it along 180 degrees and the pole."""
+    places = sorted((math.remainder(x, FULL_TURN), y) for x, y in ring)
+    (x0, y0), (x1, y1) = places[-1], places[0]
+    gap = x1 + FULL_TURN - x0
+    edge = y0 + (y1 - y0) * (HALF_TURN - x0) / gap if gap else y0
+    pole = math.copysign(POLE, sum(y for _, y in places))
+    last = [(HALF_TURN, edge), (HALF_TURN, pole)]
+    return [(-HALF_TURN, pole), (-HALF_TURN, edge), *places, *last]
+
+
+def _split(ring: Ring) -> list[Ring]:
+    """Cut at 180 degrees, as GeoJSON wants it (RFC 7946, section 3.1.9)."""
+    west = min(x for x, _ in ring)
+    shift = -FULL_TURN * math.floor((west + HALF_TURN) / FULL_TURN)
+    moved = [(x + shift, y) for x, y in ring]
+    if max(x for x, _ in moved) <= HALF_TURN + TOLERANCE:
+        return [[(min(x, HALF_TURN), y) for x, y in moved]]
+    behind = [(x - FULL_TURN, y) for x, y in _cut(moved, HALF_TURN, keep=1)]
+    return [_cut(moved, HALF_TURN, keep=-1), behind]
+
+
+def _cut(ring: Ring, limit: float, *, keep: int) -> Ring:
+    """Keep what is west (-1) or east (1) of a meridian."""
+    kept: Ring = []
+    for (x0, y0), (x1, y1) in pairwise([*ring, ring[0]]):
+        inside = [keep * (x - limit) >= 0 for x in (x0, x1)]
+        if inside[0]:
+            kept.append((x0, y0))
+        if inside[0] != inside[1]:
+            kept.append((limit, y0 + (y1 - y0) * (limit - x0) / (x1 - x0)))
+    return kept
 
 
 def _outline() -> list[tuple[float, float]]:

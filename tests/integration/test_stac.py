@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,12 +12,13 @@ import pytest
 import rasterio
 import xarray as xr
 from affine import Affine
-from rasterio.warp import transform_bounds
+from rasterio import warp
 
 import lazycog
 from oracles import raster, write
 
 pytest.importorskip("pystac")
+shapely = pytest.importorskip("shapely")
 WHEN = "2024-05-01T10:30:00Z"
 
 
@@ -39,7 +41,7 @@ def test_an_item_describes_the_file(result):
 
     asset = item.assets["data"]
     with rasterio.open(result.path) as dataset:
-        bounds = transform_bounds(dataset.crs, "EPSG:4326", *dataset.bounds)
+        bounds = warp.transform_bounds(dataset.crs, "EPSG:4326", *dataset.bounds)
         assert item.properties["proj:shape"] == list(dataset.shape)
         assert item.properties["proj:transform"] == list(dataset.transform)[:6]
         assert item.properties["proj:code"] == f"EPSG:{dataset.crs.to_epsg()}"
@@ -85,3 +87,60 @@ def test_a_place_is_needed(tmp_path):
 
     with pytest.raises(lazycog.InputError, match="needs a CRS"):
         result.to_stac_item(datetime=WHEN)
+
+
+def inside(geometry, lon, lat):
+    """Whether a point is in a GeoJSON geometry, by shapely."""
+    return shapely.geometry.shape(geometry).covers(shapely.Point(lon, lat))
+
+
+EARTH = {
+    "longitudes to 360": (4326, Affine(2, 0, -1, 0, -2, 91), (91, 180)),
+    "Pacific": (4326, Affine(2, 0, 150, 0, -2, 40), (40, 50)),
+    "west of it": (4326, Affine(2, 0, 181, 0, -2, 40), (40, 50)),
+    "UTM zone 60": (32660, Affine(9e3, 0, 5e5, 0, -9e3, 1e6), (60, 60)),
+    "North Pole": (3413, Affine(5e4, 0, -2e6, 0, -5e4, 2e6), (80, 80)),
+    "South Pole": (3031, Affine(5e4, 0, -2e6, 0, -5e4, 2e6), (80, 80)),
+    "Europe": (32632, Affine(9e3, 0, 3e5, 0, -9e3, 5e6), (60, 60)),
+}
+
+
+@pytest.mark.parametrize("name", EARTH)
+def test_a_footprint_is_on_earth_and_holds_the_pixels(tmp_path, name):
+    """Whether they lie around the Earth, across 180 degrees or around a pole."""
+    crs, transform, (height, width) = EARTH[name]
+    array = raster(np.ones((height, width), "u1"), crs=crs, transform=transform)
+
+    item = write(array, tmp_path / "a.tif").to_stac_item(datetime=WHEN)
+
+    west, south, east, north = item.bbox
+    assert -180 <= west <= 180 >= east >= -180
+    assert -90 <= south < north <= 90
+    shape = shapely.geometry.shape(item.geometry)
+    assert shape.is_valid
+    assert shape.within(shapely.box(-180, -90, 180, 90))
+    places = [(r, c) for r in (0, 7, height - 1) for c in (0, 9, width - 1)]
+    places.append((height // 2, width // 2))
+    beyond = [(-9, 7), (height + 9, 7)] if crs == 4326 else [(-9, -9), (7, width + 9)]
+    for expected, pixels in ((True, places), (False, beyond)):
+        for row, col in pixels:
+            x, y = transform @ (col + 0.5, row + 0.5)
+            (lon,), (lat,) = warp.transform(crs, "EPSG:4326", [x], [y])
+            lon = math.remainder(lon, 360)
+            if abs(lat) > 90:
+                continue
+            across = west > east
+            within = west <= lon or lon <= east if across else west <= lon <= east
+            assert inside(item.geometry, lon, lat) is expected, (row, col)
+            assert not expected or (within and south <= lat <= north)
+
+
+def test_a_box_across_180_degrees_begins_in_the_west(tmp_path):
+    """Its west is larger than its east (RFC 7946, section 5.2)."""
+    crs, transform, size = EARTH["Pacific"]
+    array = raster(np.ones(size, "u1"), crs=crs, transform=transform)
+
+    item = write(array, tmp_path / "a.tif").to_stac_item(datetime=WHEN)
+
+    assert item.bbox == pytest.approx([150, -40, -110, 40])
+    assert item.geometry["type"] == "MultiPolygon"
