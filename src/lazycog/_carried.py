@@ -44,6 +44,8 @@ class Carried:
     """Fields of the description."""
     lost: str = ""
     """What does not go over, and the remedy."""
+    says_colours: bool = True
+    """Somebody says which colours bands have: the file, their names or the caller."""
 
     def without_doubles(self, options: CogOptions) -> CogOptions:
         """Leave out what the caller says and the colour table says already."""
@@ -92,7 +94,8 @@ def of(
     spaces = arrays[0].encoding.get(NAMESPACES)
     if spaces and len(arrays) == 1:
         facts["namespaces"] = {**spaces, **description.namespaces}
-    return Carried(mask, facts, "; ".join(filter(None, (no_mask, no_colours))))
+    lost = "; ".join(filter(None, (no_mask, no_colours)))
+    return Carried(mask, facts, lost, _says_colours(arrays, description, options))
 
 
 # --- masks --------------------------------------------------------------------------
@@ -211,17 +214,29 @@ def _colorinterp(
     return None if picked == assumed else picked
 
 
+def _says_colours(
+    arrays: Sequence[xr.DataArray], description: Description, options: CogOptions
+) -> bool:
+    """Whether an alpha band is more than GDAL's guess."""
+    said = options.colorinterp or arrays[0].encoding.get(COLORINTERP)
+    return bool(said) or not PLAIN_NAME.fullmatch(_last_name(description, options))
+
+
+def _last_name(description: Description, options: CogOptions) -> str:
+    names = [band.description for band in description.bands]
+    given = options.descriptions
+    if isinstance(given, list | tuple) and len(given) == len(names):
+        names = [None if each is None else str(each) for each in given]
+    return (names[-1] or "").strip()
+
+
 def _unless_alpha(
     description: Description, options: CogOptions
 ) -> tuple[str, ...] | None:
     """Keep GDAL from taking a fourth band of bytes for alpha that has another name."""
-    count = len(NO_ALPHA)
-    if description.count != count or description.alpha is None:
+    if description.count != len(NO_ALPHA) or description.alpha is None:
         return None
-    names = [band.description for band in description.bands]
-    if options.descriptions is not None and len(options.descriptions) == count:
-        names = [None if each is None else str(each) for each in options.descriptions]
-    last = (names[-1] or "").strip()
+    last = _last_name(description, options)
     if PLAIN_NAME.fullmatch(last) or "alpha" in last.lower() or last.lower() == "a":
         return None
     return NO_ALPHA

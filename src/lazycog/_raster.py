@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from lazycog._options import CogOptions
 
 
+TAKEN_FOR_ALPHA = (
+    "the last of four bands of uint8 is taken for alpha, of which JPEG keeps a mask "
+    "alone; say colorinterp=['red', 'green', 'blue', 'alpha'] if it is, and else "
+    "interleave='band' with colorinterp=['red', 'green', 'blue', 'undefined']"
+)
+
+
 def as_raster(
     raster: xr.DataArray | xr.Dataset, options: CogOptions, *, carry: bool = True
 ) -> Raster:
@@ -72,7 +79,12 @@ def as_raster(
     lost_here = "; ".join(filter(None, lost))
     found = replace(found, description=description, lost=lost_here)
     check_facts(found.description, found.size, options)
+    count = found.description.count
     found = _with_mask(found, options, carried.mask)
+    if found.description.count < count and not carried.says_colours:
+        found = replace(
+            found, lost="; ".join(filter(None, (found.lost, TAKEN_FOR_ALPHA)))
+        )
     return found if options.tiling_scheme is None else _tiling.project(found, options)
 
 
@@ -174,8 +186,7 @@ def _from_dataset(dataset: xr.Dataset, *, promote: bool) -> Raster:
     if not names:
         raise InputError(
             f"no variable of the Dataset has spatial dims (dims: {list(dataset.sizes)}"
-            "): name them 'y' and 'x' (or latitude and longitude), or call "
-            ".rio.set_spatial_dims(x_dim=..., y_dim=...)"
+            f"): {_naming(tuple(dataset.sizes))}"
         )
     variables = [_located(dataset, name) for name in names]
     if promote:
@@ -290,9 +301,22 @@ def _spatial_dims(array: xr.DataArray) -> tuple[Hashable, Hashable]:
         return array.rio.y_dim, array.rio.x_dim
     except RioXarrayError as error:
         raise InputError(
-            f"no spatial dims among {array.dims}: name them 'y' and 'x' (or latitude "
-            "and longitude), or call .rio.set_spatial_dims(x_dim=..., y_dim=...)"
+            f"no spatial dims among {array.dims}: {_naming(array.dims)}"
         ) from error
+
+
+def _naming(dims: tuple[Hashable, ...]) -> str:
+    """Say how dims are told; .rio.set_spatial_dims() is forgotten by every copy."""
+    short = {"lat": "latitude", "lon": "longitude"}
+    names = {dim: short[dim] for dim in dims if dim in short}
+    if not names and len(dims) > 1 and not {"x", "y"} & set(dims):
+        names = dict(zip(dims[-2:], ("y", "x"), strict=True))
+    return (
+        "name them 'y' and 'x', or 'latitude' and 'longitude'"
+        f"{f', for example .rename({names})' if names else ''}; in a NetCDF file or "
+        "Zarr store, CF's attributes axis or standard_name of their coordinates tell, "
+        "too"
+    )
 
 
 def slices_of(

@@ -229,9 +229,14 @@ DIMS = {
     "unknown names": (
         ("a", "b"),
         "no spatial dims among ('a', 'b')",
-        "set_spatial_dims",
+        ".rename({'a': 'y', 'b': 'x'})",
     ),
-    "one dim": (("x",), "among ('x',)", "set_spatial_dims"),
+    "short names": (
+        ("time", "lat", "lon"),
+        "no spatial dims among ('time', 'lat', 'lon')",
+        ".rename({'lat': 'latitude', 'lon': 'longitude'})",
+    ),
+    "one dim": (("x",), "among ('x',)", "name them 'y' and 'x'"),
 }
 
 

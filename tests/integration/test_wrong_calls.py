@@ -164,7 +164,7 @@ PYTHON = {
         lambda: write(xr.DataArray(np.eye(4), dims=("a", "b"))),
         InputError,
         "('a', 'b')",
-        ".rio.set_spatial_dims",
+        "name them 'y' and 'x'",
     ),
     "uneven": (lambda: write(with_y([0, 1, 5])), InputError, "'y'", ".interp()"),
     "dates": (
