@@ -308,7 +308,7 @@ def _spatial_dims(array: xr.DataArray) -> tuple[Hashable, Hashable]:
 def _naming(dims: tuple[Hashable, ...]) -> str:
     """Say how dims are told; .rio.set_spatial_dims() is forgotten by every copy."""
     short = {"lat": "latitude", "lon": "longitude"}
-    names = {dim: short[dim] for dim in dims if dim in short}
+    names: dict[Hashable, str] = {dim: short[dim] for dim in dims if dim in short}
     if not names and len(dims) > 1 and not {"x", "y"} & set(dims):
         names = dict(zip(dims[-2:], ("y", "x"), strict=True))
     return (
