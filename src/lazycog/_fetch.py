@@ -74,8 +74,8 @@ class Pixels(Image):
         key += (slice(None),) * (self.ndim - len(key))
         spans, rest = zip(*map(_span, key, self.shape), strict=True)
         (start, stop), rows, cols = spans
-        pixels: NDArray[Any] = read(self, Window(range(start, stop), rows, cols))[rest]
-        return pixels
+        pixels = read(self, Window(range(start, stop), rows, cols))
+        return _taken(pixels, rest)
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,15 @@ class Mask:
         spans, rest = zip(*map(_span, key, self.shape), strict=True)
         if any(start == stop for start, stop in spans):
             return np.zeros([stop - start for start, stop in spans], np.bool_)
-        mask: NDArray[np.bool_] = read_mask(image, *spans)[rest]
-        return mask
+        return _taken(read_mask(image, *spans), rest)
 
 
 def _span(key: Any, size: int) -> tuple[tuple[int, int], Any]:  # noqa: ANN401 - an index
     """Split an index into a range to read, and what to take from it."""
+    if isinstance(key, list | np.ndarray):
+        wanted = [range(size)[int(index)] for index in key]
+        low = min(wanted, default=0)
+        return (low, max(wanted, default=-1) + 1), [index - low for index in wanted]
     if not isinstance(key, slice):
         index = range(size)[key]
         return (index, index + 1), 0
@@ -110,6 +113,13 @@ def _span(key: Any, size: int) -> tuple[tuple[int, int], Any]:  # noqa: ANN401 -
     low, high = min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1])
     step = slice(None, None, wanted.step)
     return (low, high + 1), step
+
+
+def _taken(pixels: NDArray[Any], rest: tuple[Any, ...]) -> NDArray[Any]:
+    """Index every axis by itself, as Dask does, the last one first."""
+    for axis, index in reversed(list(enumerate(rest))):
+        pixels = pixels[(slice(None),) * axis + (index,)]
+    return pixels
 
 
 # --- reading ------------------------------------------------------------------------

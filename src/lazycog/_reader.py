@@ -308,7 +308,6 @@ def lazy_pixels(
         chunks=sizes,
         name=NAME_PREFIX + token,
         asarray=False,
-        fancy=False,
         inline_array=True,
         meta=np.empty((0, 0, 0), pixels.dtype),
     )
@@ -341,7 +340,6 @@ def lazy_mask(array: xr.DataArray, image: Image) -> xr.DataArray:
         chunks=(rows, cols),
         name=f"open-mask-{token}",
         asarray=False,
-        fancy=False,
         inline_array=True,
         meta=np.empty((0, 0), np.bool_),
     )

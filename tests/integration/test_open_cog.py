@@ -412,6 +412,9 @@ def test_automatic_chunks_are_whole_tiles_below_the_limit(folder, name, limit):
         (slice(0), slice(None), 1),
         (-1, -1, slice(-9, None)),
         ([2, 0], slice(10, 20), 5),
+        (slice(None), [299, 3, 3], slice(60, 70)),
+        (slice(None), slice(60, 70), np.array([5, -400, 64])),
+        ([], slice(None), 5),
     ],
     ids=str,
 )
@@ -420,6 +423,23 @@ def test_indexing_gives_what_numpy_gives(folder, key):
     pixels = array.compute()
 
     assert np.array_equal(array[key].compute(), _outer(pixels, key))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        (slice(1, 3), [7, 2, 299], slice(50, 90, 3)),
+        ([2, 0], np.array([9, 8]), [4, 400, 4]),
+        (1, [], slice(None)),
+    ],
+    ids=str,
+)
+def test_lists_of_indexes_may_reach_the_reader(folder, key):
+    """Dask may fuse what it takes from a chunk into the reading of it."""
+    array = lazycog.open_cog(folder / "own.tif").data
+    pixels = array.compute()
+
+    assert np.array_equal(_reader.source_of(array).pixels[key], _outer(pixels, key))
 
 
 def _outer(pixels, key):
@@ -554,6 +574,20 @@ def test_a_window_takes_its_tiles_alone(large):
     asyncio.run(lazycog.read_window(url, (100, 300), (900, 1000)))
 
     tile_bytes = 128 * 128 * 3 * 2
+    assert len(large.requests) <= 3
+    assert large.sent_bytes < 6.3 * tile_bytes
+
+
+def test_a_slice_of_the_lazy_array_takes_its_tiles_alone(large):
+    """Of a chunk that is much larger, also where more is done to the slice."""
+    array = lazycog.open_cog(large.url("large.tif"))
+    array[:, :1, :1].compute()
+    large.reset()
+
+    (array[:, 100:300, 900:1000].astype("float32") * 2).mean().compute()
+
+    tile_bytes = 128 * 128 * 3 * 2
+    assert array.data.npartitions == 1
     assert len(large.requests) <= 3
     assert large.sent_bytes < 6.3 * tile_bytes
 
