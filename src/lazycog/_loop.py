@@ -8,6 +8,7 @@ import functools
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(  # decodes what was read
+            ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="lazycog-decodes")
+        )
         self._last_use = 0.0
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="lazycog-reads", daemon=True

@@ -214,6 +214,29 @@ def decode(
     return pixels
 
 
+def decompressor(name: str, nbytes: int) -> Callable[..., bytes]:
+    """Give a function that undoes a codec of plain bytes.
+
+    Parameters
+    ----------
+    name : str
+        Of the codec, as "deflate" or "zstd".
+    nbytes : int
+        Decoded bytes of a tile.
+
+    Returns
+    -------
+    callable
+        Takes ``buffer``, as async-tiff calls it.
+    """
+    decoder = _imagecodecs(f"{name}_decode")
+
+    def decompress(buffer: bytes) -> bytes:
+        return decoder(buffer, out=nbytes)
+
+    return decompress
+
+
 def _decode_image(
     payload: memoryview, chosen: Compression, *, grey: bool
 ) -> NDArray[Any]:
