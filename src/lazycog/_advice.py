@@ -81,6 +81,11 @@ class Candidate:
         """Whether every pixel comes back as it was, or within ``max_z_error``."""
         return self.quality is None
 
+    @property
+    def is_eligible(self) -> bool:
+        """Whether it may be recommended: no loss beyond the bound, read everywhere."""
+        return self.is_bounded and self.compress in WIDELY_READ
+
     def __str__(self) -> str:
         """Say the codec and its number, as in a table.
 
@@ -210,11 +215,7 @@ def choose(figures: Sequence[Figures], goal: Goal) -> Figures:
     Figures
         One of them.
     """
-    eligible = [
-        each
-        for each in figures
-        if each.candidate.is_bounded and each.candidate.compress in WIDELY_READ
-    ]
+    eligible = [each for each in figures if each.candidate.is_eligible]
     smallest = min(eligible, key=lambda each: each.file_bytes)
     if goal == "size":
         return smallest

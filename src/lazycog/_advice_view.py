@@ -12,12 +12,14 @@ from lazycog.errors import OptionError, SinkError
 if TYPE_CHECKING:
     import os
 
+    from matplotlib.axes import Axes
     from rich.table import Table
 
     from lazycog._advice import Advice, Candidate, Figures
 
 MEGA = 1e6
 COLUMNS = ("", "file", "ratio", "encode, MB/s", "decode, MB/s", "largest error")
+RED, BLUE, GREY = "tab:red", "tab:blue", "0.65"
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -144,7 +146,7 @@ def check_plot(path: str | os.PathLike[str]) -> None:
 
 
 def plot(advice: Advice, path: str | os.PathLike[str]) -> None:
-    """Draw the size of the file against the rate of encoding.
+    """Draw a row per candidate: the size of the file, and the rates.
 
     Parameters
     ----------
@@ -160,26 +162,55 @@ def plot(advice: Advice, path: str | os.PathLike[str]) -> None:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    for each in advice.figures:
-        place = each.encode_rate / MEGA, each.file_bytes / MEGA
-        colour = "tab:red" if each == advice.chosen else "tab:blue"
-        axes.plot(*place, "o" if each.candidate.is_bounded else "x", color=colour)
-        axes.annotate(
-            str(each.candidate),
-            place,
-            xytext=(4, 3),
-            textcoords="offset points",
-            fontsize=7,
-            color=colour,
+    names = [str(each.candidate) for each in advice.figures]
+    figure = Figure(figsize=(9, 1.4 + 0.24 * len(names)), layout="constrained")
+    sizes, rates = figure.subplots(1, 2, sharey=True)
+    _draw_sizes(sizes, advice)
+    for marker, name, label in (
+        ("o", "encode_rate", "encode"),
+        ("D", "decode_rate", "decode"),
+    ):
+        values = [getattr(each, name) / MEGA for each in advice.figures]
+        face = "none" if marker == "D" else None
+        rates.plot(values, names, marker, markerfacecolor=face, label=label, color=BLUE)
+    rates.set_xscale("log")
+    rates.set_xlabel("raw MB/s of one core")
+    rates.grid(alpha=0.3)
+    figure.suptitle(
+        f"{advice.goal}: {advice.chosen.candidate}, {advice.rule}", fontsize=10
+    )
+    for axes in (sizes, rates):
+        axes.legend(
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1),
+            ncols=3,
+            fontsize=8,
+            frameon=False,
         )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("encode, MB/s of one core")
-    axes.set_ylabel("file, MB")
-    axes.set_title(f"red: {advice.rule}", loc="left", fontsize=9)
     try:
         figure.savefig(path, dpi=150)
     except OSError as error:
         raise SinkError(error.errno, error.strerror, str(path)) from error
+
+
+def _draw_sizes(axes: Axes, advice: Advice) -> None:
+    """Draw a bar per file, smallest at the top, and its length as a number."""
+    names = [str(each.candidate) for each in advice.figures]
+    megabytes = [each.file_bytes / MEGA for each in advice.figures]
+    colours = [
+        RED if each == advice.chosen else BLUE if each.candidate.is_eligible else GREY
+        for each in advice.figures
+    ]
+    texts = {RED: "recommended", BLUE: "others", GREY: "lossy, or not for every reader"}
+    bars = axes.barh(names, megabytes, color=colours)
+    axes.bar_label(
+        bars,
+        [human_bytes(each.file_bytes) for each in advice.figures],
+        padding=3,
+        fontsize=8,
+    )
+    axes.margins(x=0.18, y=0.02)
+    axes.invert_yaxis()
+    axes.set_xlabel("file, MB")
+    for colour in dict.fromkeys(colours):
+        axes.barh(names[0], 0, color=colour, label=texts[colour])

@@ -26,6 +26,8 @@ LINE_SECONDS = 5.0
 """Between two lines of a log, at least."""
 WIDE = 100
 """Columns of a terminal that shows all figures beside the bar."""
+NARROW = 50
+"""Columns of a terminal that shows the speed, too."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,15 @@ class Figures:
 
     @property
     def time_left(self) -> str:
-        """Expected time to the end."""
+        """Expected time to the end, empty where nothing tells it."""
         if not self.tiles:
-            return "? left"
+            return ""
         return f"{human_seconds(self.seconds * (1 / self.share - 1))} left"
 
     def __str__(self) -> str:
         """One line with everything."""
         done = f"{self.tiles}/{self.total} {self.unit} ({self.share:.0%})"
-        return f"{done}, {self.rates}, {self.time_left}"
+        return ", ".join(filter(None, (done, self.rates, self.time_left)))
 
 
 class Display(Protocol):
@@ -208,7 +210,7 @@ class TerminalBar:
     def __init__(self, label: str) -> None:
         self._label = label
         self._progress: Progress | None = None
-        self._wide = True
+        self._columns = WIDE
 
     def start(self, figures: Figures) -> None:
         """Draw the empty bar; rich redraws it from a thread of its own."""
@@ -220,7 +222,7 @@ class TerminalBar:
         )
 
         console = Console(stderr=True)
-        self._wide = console.width >= WIDE
+        self._columns = console.width
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -260,7 +262,9 @@ class TerminalBar:
         self._progress.stop()
 
     def _rates(self, figures: Figures) -> str:
-        return figures.rates if self._wide else figures.speed
+        if self._columns < NARROW:
+            return ""
+        return figures.rates if self._columns >= WIDE else figures.speed
 
 
 class NotebookLine:

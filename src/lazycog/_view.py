@@ -15,7 +15,7 @@ import numpy as np
 import rasterio
 from rasterio.enums import MaskFlags
 
-from lazycog import _info, _views
+from lazycog import _info, _picture
 from lazycog._page_server import PageServer, Served
 from lazycog.errors import CogError, InputError, OptionError
 
@@ -166,7 +166,7 @@ def _refuse_undecodable(
 
 def _from_gdal(path: str) -> dict[str, Any]:
 
-    with _views.quiet_gdal(), rasterio.open(path) as dataset:
+    with _picture.quiet_gdal(), rasterio.open(path) as dataset:
         crs, transform = dataset.crs, dataset.transform
         flags = dataset.mask_flag_enums[0]
         placed = not transform.is_identity
@@ -199,10 +199,7 @@ def _colormap(dataset: DatasetReader) -> list[tuple[int, ...]] | None:
 
 def _bands(path: str, dataset: DatasetReader) -> list[dict[str, Any]]:
     tags = [dataset.tags(number) for number in dataset.indexes]
-    known = [_statistics(each) for each in tags]
-    if None in known:
-        measured = _measured(path, len(dataset.overviews(1)) - 1)
-        known = [own or other for own, other in zip(known, measured, strict=True)]
+    measured = _measured(path, len(dataset.overviews(1)) - 1)
     return [
         {
             "description": dataset.descriptions[index],
@@ -210,45 +207,47 @@ def _bands(path: str, dataset: DatasetReader) -> list[dict[str, Any]]:
             "scale": dataset.scales[index],
             "offset": dataset.offsets[index],
             "colorinterp": dataset.colorinterp[index].name,
-            "statistics": known[index],
+            **measured[index],
+            **_statistics(tags[index]),
         }
         for index in range(dataset.count)
     ]
 
 
-def _statistics(tags: Mapping[str, str]) -> dict[str, float] | None:
-    """Read those of a band from its tags."""
+def _statistics(tags: Mapping[str, str]) -> dict[str, Any]:
+    """Read those of a band from its tags, if they are there."""
     names = ("minimum", "maximum", "mean", "stddev")
     try:
         found = {name: float(tags[f"STATISTICS_{name.upper()}"]) for name in names}
     except (KeyError, ValueError):
-        return None
-    return found if all(map(math.isfinite, found.values())) else None
+        return {}
+    return {"statistics": found} if all(map(math.isfinite, found.values())) else {}
 
 
-def _measured(path: str, level: int) -> list[dict[str, Any] | None]:
-    """Measure the smallest level where the file says nothing."""
+def _measured(path: str, level: int) -> list[dict[str, Any]]:
+    """Measure the smallest level: percentiles, which no file tells, and statistics."""
     options = {"overview_level": level} if level >= 0 else {}
-    with _views.quiet_gdal(), rasterio.open(path, **options) as dataset:
-        if dataset.width * dataset.height * dataset.count > _views.MAX_PICTURE_SOURCE:
-            return [None] * dataset.count
+    with _picture.quiet_gdal(), rasterio.open(path, **options) as dataset:
+        if dataset.width * dataset.height * dataset.count > _picture.MAX_SOURCE:
+            return [{"statistics": None, "percentiles": None}] * dataset.count
         pixels = dataset.read(masked=True)
-    found: list[dict[str, Any] | None] = []
-    for band in pixels:
-        valid = band.compressed().astype(np.float64)
-        valid = valid[np.isfinite(valid)]
-        found.append(
-            {
-                "minimum": float(valid.min()),
-                "maximum": float(valid.max()),
-                "mean": float(valid.mean()),
-                "stddev": float(valid.std()),
-                "estimated": True,
-            }
-            if valid.size
-            else None
-        )
-    return found
+    return [_measured_band(band) for band in pixels]
+
+
+def _measured_band(band: np.ma.MaskedArray[Any, Any]) -> dict[str, Any]:
+    valid = band.compressed().astype(np.float64)
+    valid = valid[np.isfinite(valid)]
+    if not valid.size:
+        return {"statistics": None, "percentiles": None}
+    statistics = {
+        "minimum": float(valid.min()),
+        "maximum": float(valid.max()),
+        "mean": float(valid.mean()),
+        "stddev": float(valid.std()),
+        "estimated": True,
+    }
+    percentiles = np.percentile(valid, _picture.PERCENTILES).tolist()
+    return {"statistics": statistics, "percentiles": percentiles}
 
 
 def _number(value: float | None) -> float | int | str | None:

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import math
-import warnings
 from html import escape
 from typing import TYPE_CHECKING
 
-import numpy as np
-import rasterio
 from rasterio.crs import CRS
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import MemoryFile
 
-from lazycog._pyramid import plan_svg
+from lazycog._picture import PERCENTILES, picture, shown_bands
+from lazycog._pyramid import plan_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from numpy.typing import NDArray
-    from rasterio.io import DatasetReader
 
     from lazycog._compression import Compression
     from lazycog._plan import CogPlan
@@ -35,13 +27,10 @@ HOUR_MINUTES = 60
 THREADS = (1, 2, 4, 8)
 """Thread counts whose expected memory a plan shows."""
 PICTURE_SIDE = 256
-"""Longest side of the picture of a result, in pixels."""
-MAX_PICTURE_SOURCE = 4096 * 4096
-"""No picture when even the smallest level has more pixels: a repr must be quick."""
-STRETCH = (2.0, 98.0)
-"""Percentiles that become black and white."""
-MIN_RGB_BANDS = 3
-NUMBERS = 'style="text-align:right;padding:0 8px;white-space:nowrap"'
+"""Side of the picture of a square result, in pixels; others have about as many."""
+MAX_PICTURE_SIDE = 640
+"""Longest side of the picture of a result."""
+NUMBERS = 'style="text-align:right;padding:2px 8px;white-space:nowrap"'
 """Look of the cells of a table; notebooks have styles of their own."""
 LEVEL_TITLES = ("level", "width x height", "tiles")
 
@@ -116,7 +105,7 @@ def plan_html(plan: CogPlan) -> str:
     """Describe a plan as HTML for a notebook, with a picture of the pyramid."""
     parts = [
         f"<b>{escape(_plan_title(plan))}</b>",
-        plan_svg(plan),
+        plan_picture(plan),
         _html_rows(_plan_rows(plan)),
         _html_table(LEVEL_TITLES, _plan_levels(plan)),
     ]
@@ -133,19 +122,45 @@ def result_text(result: CogResult) -> str:
 
 def result_html(result: CogResult) -> str:
     """Describe a written file for a notebook, with a small picture if it is there."""
-    parts = [f"<b>{escape(result.path)}</b>"]
-    png = picture(result.path, max_side=PICTURE_SIDE)
+    parts = [f"<b>CogResult {escape(result.path)}</b>"]
+    side = _picture_side(result)
+    png = picture(result.path, max_side=side, min_side=side)
     if png is not None:
         data = base64.b64encode(png).decode()
+        low, high = PERCENTILES
+        caption = f"{low:g} % to {high:g} % of the pixels, black to white"
         parts.append(
-            f'<div><img alt="smallest overview" src="data:image/png;base64,{data}" '
-            'style="image-rendering:pixelated;margin:4px 0"/></div>'
+            f'<div><img alt="the image, small" src="data:image/png;base64,{data}" '
+            'style="image-rendering:pixelated;margin:4px 0 0 0"/></div>'
+            f"<div><small>{_colours(result)}; {caption}</small></div>"
         )
     parts.append(_html_rows(_result_rows(result)))
     if result.levels:
         titles = (*LEVEL_TITLES, "encoded")
         parts.append(_html_table(titles, _result_levels(result)))
     return f"<div>{''.join(parts)}</div>"
+
+
+def _picture_side(result: CogResult) -> int:
+    """Give a narrow raster a longer picture, so that there is something to see."""
+    level = result.levels[0] if result.levels else None
+    if level is None:
+        return PICTURE_SIDE
+    ratio = max(level.width, level.height) / min(level.width, level.height)
+    return min(MAX_PICTURE_SIDE, round(PICTURE_SIDE * math.sqrt(ratio)))
+
+
+def _colours(result: CogResult) -> str:
+    """Say which bands the picture shows."""
+    bands = shown_bands(len(result.statistics))
+    named = result.plan.description.bands if result.plan is not None else ()
+    names = [
+        (named[band - 1].description if band <= len(named) else None) or str(band)
+        for band in bands
+    ]
+    if len(names) == 1:
+        return f"band {escape(names[0])}"
+    return f"bands {escape(', '.join(names))} as red, green, blue"
 
 
 # --- what is said -------------------------------------------------------------------
@@ -306,100 +321,3 @@ def _html_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         for row in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-# --- a small picture ----------------------------------------------------------------
-
-
-def picture(path: str, *, max_side: int, min_side: int = 1) -> bytes | None:
-    """Make a small picture of a raster file from one of its overviews.
-
-    Parameters
-    ----------
-    path : str
-        A local file.
-    max_side : int
-        Longest side of the picture in pixels.
-    min_side : int
-        The smallest level with this longest side at least is read.
-
-    Returns
-    -------
-    bytes or None
-        A PNG, 3 bands as colours, else the first one as grey; missing pixels are
-        transparent. None when the file cannot be read.
-    """
-    if "://" in path:
-        return None
-    try:
-        with quiet_gdal(), rasterio.open(path) as dataset:
-            factors = dataset.overviews(1)
-            longest = max(dataset.width, dataset.height)
-        fitting = [n for n, each in enumerate(factors) if longest // each >= min_side]
-        options = {"overview_level": fitting[-1]} if fitting else {}
-        with quiet_gdal(), rasterio.open(path, **options) as dataset:
-            if dataset.width * dataset.height > MAX_PICTURE_SOURCE:
-                return None
-            pixels, valid = _small(dataset, max_side)
-    except (RasterioError, OSError, ValueError):
-        return None
-    return _png(_stretched(pixels, valid), valid)
-
-
-def quiet_gdal() -> contextlib.ExitStack:
-    """Keep GDAL from writing side files and Python from warning about a bare raster.
-
-    Returns
-    -------
-    contextlib.ExitStack
-        Around what GDAL is asked.
-    """
-    stack = contextlib.ExitStack()
-    stack.enter_context(warnings.catch_warnings())
-    warnings.simplefilter("ignore", NotGeoreferencedWarning)
-    stack.enter_context(rasterio.Env(GDAL_PAM_ENABLED="NO"))
-    return stack
-
-
-def _small(
-    dataset: DatasetReader, max_side: int
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Read pixels (band, y, x) and which of them are valid (y, x), decimated."""
-    factor = max(1.0, max(dataset.width, dataset.height) / max_side)
-    shape = (
-        max(1, round(dataset.height / factor)),
-        max(1, round(dataset.width / factor)),
-    )
-    bands = [1, 2, 3] if dataset.count in {MIN_RGB_BANDS, MIN_RGB_BANDS + 1} else [1]
-    pixels = dataset.read(bands, out_shape=(len(bands), *shape))
-    valid = dataset.dataset_mask(out_shape=shape) > 0
-    if pixels.dtype.kind == "c":
-        pixels = np.abs(pixels)
-    pixels = pixels.astype(np.float64)
-    return pixels, valid & np.isfinite(pixels).all(axis=0)
-
-
-def _stretched(
-    pixels: NDArray[np.float64], valid: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
-    """Bring each band to 0..255 between two percentiles of its valid pixels."""
-    result = np.zeros(pixels.shape, np.uint8)
-    for band, target in zip(pixels, result, strict=True):
-        if not valid.any():
-            break
-        low, high = np.percentile(band[valid], STRETCH)
-        scaled = (band[valid] - low) / ((high - low) or 1.0)
-        target[valid] = np.clip(scaled * 255, 0, 255).round()
-    return result
-
-
-def _png(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bytes:
-    """Encode 8-bit bands and transparency."""
-    bands = np.concatenate([pixels, np.where(valid, 255, 0).astype(np.uint8)[None]])
-    count, height, width = bands.shape
-    with quiet_gdal(), MemoryFile(ext=".png") as memory:
-        with memory.open(
-            driver="PNG", height=height, width=width, count=count, dtype="uint8"
-        ) as dataset:
-            dataset.write(bands)
-        return bytes(memory.getbuffer())

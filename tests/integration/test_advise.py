@@ -6,6 +6,7 @@ import json
 import sys
 
 import dask.array
+import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
@@ -13,8 +14,8 @@ from click.testing import CliRunner
 
 import lazycog
 import oracles
-from lazycog import _advice, _cli, _exits, _raster, _trial
-from lazycog._advice import Candidate, Figures
+from lazycog import _advice, _advice_view, _cli, _exits, _raster, _trial
+from lazycog._advice import Advice, Candidate, Figures
 from lazycog._options import CogOptions
 
 SIDE = 1024
@@ -220,6 +221,31 @@ def test_json_and_plot_have_every_candidate(source, tmp_path):
     assert found["recommended"] == {"compress": "zstd", "level": 3, "max_z_error": 2}
     assert "cannot hold dtype uint16" in found["skipped"]["jpeg"]
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_has_a_row_and_a_size_for_every_candidate(tmp_path):
+    """Text of an SVG can be read; names that are alike must not hide each other."""
+    tried = [
+        Candidate("zstd", 3),
+        Candidate("deflate", 6),
+        Candidate("jxl", quality=75),
+    ]
+    figures = tuple(
+        Figures(each, (1 + i) * 10**6, 2.0, 1e8, 3e8, 0.0)
+        for i, each in enumerate(tried)
+    )
+    advice = Advice("size", 10**7, 10**6, 4, figures, figures[0], {})
+    picture = tmp_path / "codecs.svg"
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        _advice_view.plot(advice, picture)
+
+    text = picture.read_text(encoding="utf-8")
+    for words in (
+        *("zstd 3", "deflate 6", "jxl quality 75", "1.00 MB", "2.00 MB", "3.00 MB"),
+        *("recommended", "lossy, or not for every reader", "encode", "decode"),
+        *("file, MB", "raw MB/s of one core", "size: zstd 3, the smallest file"),
+    ):
+        assert f">{words}<" in text
 
 
 @pytest.mark.parametrize(

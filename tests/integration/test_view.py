@@ -239,6 +239,20 @@ def test_statistics_are_measured_where_the_file_has_none(tmp_path):
     assert second["statistics"] is None
 
 
+def test_percentiles_are_those_of_the_smallest_level(tmp_path):
+    pixels = np.arange(200 * 200, dtype="uint16").reshape(1, 200, 200) + 1
+    pixels[0, :100] = 0
+    path = tmp_path / "a.tif"
+    oracles.write(oracles.raster(pixels, nodata=0), path, blocksize=64)
+
+    (band,) = _view.describe(str(path))["bands"]
+
+    with rasterio.open(path, overview_level=1) as dataset:
+        valid = dataset.read(masked=True).compressed()
+    assert band["percentiles"] == np.percentile(valid, (2, 98)).tolist()
+    assert band["statistics"]["minimum"] == 20001
+
+
 # --- the command --------------------------------------------------------------------
 
 
@@ -514,6 +528,56 @@ def test_one_of_many_bands_is_chosen(tab, tmp_path):
         tab.choose("#mode", "colour")
         tab.settle()
         assert shown(tab)[2] == list(pixels[:3, 50, 50])
+
+
+def test_clouds_do_not_darken_the_ground(tab, tmp_path):
+    """Few pixels that are much brighter leave the range of the others as it is."""
+    pixels = np.tile(np.arange(8000, 8100, dtype="uint16"), (100, 1))
+    pixels[:, 0] = 60000
+    path = tmp_path / "a.tif"
+    oracles.write(oracles.raster(pixels), path)
+
+    with served(path) as server:
+        tab.open(f"{server.url}#50.5,50.5,5")
+
+        assert tab.run("document.getElementById('stretch').value") == "percentiles"
+        assert np.abs(colour(tab) - 128).max() <= 6
+
+
+def test_three_bands_are_a_colour_unless_they_are_told_apart(tab, tmp_path):
+    pixels = np.stack([np.full((99, 99), each, "uint8") for each in (250, 100, 5)])
+    path = tmp_path / "a.tif"
+    oracles.write(
+        oracles.raster(pixels), path, descriptions=["nir", "red", "green"],
+        colorinterp=["undefined"] * 3,
+    )  # fmt: skip
+
+    with served(path) as server:
+        tab.open(f"{server.url}#50.5,50.5,5")
+
+        assert tab.run("document.getElementById('mode').value") == "colour"
+        assert np.abs(colour(tab) - (250, 100, 5)).max() <= 1
+
+
+def test_grid_is_that_of_the_file_and_strips_that_are_thin_have_none(tab, tmp_path):
+    drawn = (
+        "(() => { const grid = document.getElementById('grid');"
+        "const pixels = grid.getContext('2d').getImageData("
+        "0, 0, grid.width, grid.height).data;"
+        "return pixels.some((each) => each > 0); })()"
+    )
+    for name, block, expected in (("tiles", 64, True), ("strips", 2, False)):
+        path = tmp_path / f"{name}.tif"
+        layout = {"tiled": True, "blockxsize": block} if expected else {}
+        with rasterio.open(
+            path, "w", driver="GTiff", count=1, height=300, width=400, dtype="uint8",
+            blockysize=block, crs="EPSG:32613", transform=oracles.TRANSFORM, **layout,
+        ) as dataset:  # fmt: skip
+            dataset.write(RGB[:1])
+
+        with served(path) as server:
+            tab.open(f"{server.url}#200,150,1.5")
+            assert tab.run(drawn) is expected
 
 
 def test_own_limits_become_black_and_white(tab, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 import warnings
@@ -16,7 +17,9 @@ from rasterio.io import MemoryFile
 
 import lazycog
 import oracles
-from lazycog import _views
+from lazycog import _picture, _pyramid, _views
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def plan_of(shape=(12, 30000, 20001), dtype="uint16", **options):
@@ -118,12 +121,32 @@ def test_small_plan_is_no_bigtiff_and_has_no_overviews():
 def test_plan_html_holds_a_well_formed_picture_of_every_level():
     html = plan_of((1, 3000, 5000))._repr_html_()
 
-    svg = re.search(r"<svg.*</svg>", html, re.DOTALL)
-    assert svg is not None
-    root = ET.fromstring(svg[0])  # noqa: S314 - our own text
-    titles = [each.text for each in root.iter("{http://www.w3.org/2000/svg}title")]
+    data = re.search(r'src="data:image/svg\+xml;base64,([^"]+)"', html)
+    assert data is not None
+    root = ET.fromstring(base64.b64decode(data[1]))  # noqa: S314 - our own text
+    titles = [each.text for each in root.iter(f"{SVG}title")]
     assert titles[0] == "level 0: 5000 x 3000"
-    assert len(titles) == 5
+    assert [each.text for each in root.iter(f"{SVG}text")] == list("01234")
+    assert "thin lines: tiles, thick lines: chunks" in html
+
+
+def test_plan_html_has_no_drawing_that_notebooks_drop():
+    """Jupyter strips SVG from notebooks that are not trusted, and leaves its text."""
+    html = plan_of((1, 3000, 5000))._repr_html_()
+
+    assert "<svg" not in html
+    assert "level 0:" not in html
+
+
+@pytest.mark.parametrize("size", [(500, 60000), (100000, 3000), (1, 1), (40001, 90000)])
+def test_plan_of_any_shape_has_a_picture_to_see(size):
+    root = ET.fromstring(_pyramid.plan_svg(plan_of((1, *size))))  # noqa: S314
+    first = next(root.iter(f"{SVG}rect")).attrib
+
+    assert float(first["width"]) >= 24
+    assert float(first["height"]) >= 24
+    assert float(root.attrib["width"]) <= 650
+    assert len(ET.tostring(root)) < 60_000
 
 
 def test_result_repr_says_size_ratio_and_levels(result):
@@ -141,6 +164,19 @@ def test_result_html_escapes_the_path_and_holds_a_picture(result):
     assert "a&lt;b&gt;.tif" in html
     assert "a<b>" not in html
     assert "data:image/png;base64," in html
+    assert "bands 1, 2, 3 as red, green, blue; 2 % to 98 %" in html
+
+
+def test_picture_of_a_narrow_result_is_longer(tmp_path):
+    pixels = np.arange(40 * 900, dtype="uint16").reshape(1, 40, 900)
+    path = tmp_path / "a.tif"
+    html = oracles.write(
+        oracles.raster(pixels), path, descriptions=["<a>"]
+    )._repr_html_()
+
+    png = re.search(r'src="data:image/png;base64,([^"]+)"', html)
+    assert decoded(base64.b64decode(png[1])).shape == (2, 28, 640)
+    assert "band &lt;a&gt;; 2 %" in html
 
 
 def test_result_html_survives_a_missing_file():
@@ -159,7 +195,7 @@ def test_result_html_survives_a_missing_file():
 
 
 def test_picture_is_small_and_transparent_where_nodata_is(result):
-    png = _views.picture(result.path, max_side=64)
+    png = _picture.picture(result.path, max_side=64)
 
     pixels = decoded(png)
     assert (len(pixels), max(pixels.shape[1:])) == (4, 64)
@@ -169,7 +205,7 @@ def test_picture_is_small_and_transparent_where_nodata_is(result):
 
 
 def test_picture_takes_the_smallest_level_that_is_large_enough(result):
-    png = _views.picture(result.path, max_side=1000, min_side=400)
+    png = _picture.picture(result.path, max_side=1000, min_side=400)
 
     assert decoded(png).shape[1:] == (350, 450)
 
@@ -180,13 +216,13 @@ def test_picture_of_a_constant_or_missing_raster_does_not_fail(tmp_path):
         path = tmp_path / f"{name}.tif"
         oracles.write(oracles.raster(pixels), path)
 
-        assert _views.picture(str(path), max_side=32).startswith(b"\x89PNG")
+        assert _picture.picture(str(path), max_side=32).startswith(b"\x89PNG")
 
 
 def test_picture_leaves_no_side_file(tmp_path):
     path = tmp_path / "a.tif"
     oracles.write(oracles.raster(np.ones((40, 50), "uint8")), path)
 
-    _views.picture(str(path), max_side=32)
+    _picture.picture(str(path), max_side=32)
 
     assert [each.name for each in tmp_path.iterdir()] == ["a.tif"]

@@ -1,9 +1,9 @@
 // The tiles of the level that is shown, drawn over the map.
 
-const LABEL_SIDE = 72; // tiles that are smaller on the screen have no label
-const LEAST_SIDE = 6; // and these no lines
+const LABEL_SIDE = 72; // tiles of which less is on the screen have no label
+const LEAST_SIDE = 6; // smaller ones have no lines
 
-export function drawGrid(page, {z, index, grid}) {
+export function drawGrid(page, {index}) {
   const canvas = document.getElementById('grid');
   const [width, height] = page.screen();
   const ratio = window.devicePixelRatio || 1;
@@ -16,28 +16,34 @@ export function drawGrid(page, {z, index, grid}) {
   pen.scale(ratio, ratio);
   const view = page.map.getView();
   const visible = view.calculateExtent([width, height]);
-  const all = grid.getFullTileRange(z);
-  const seen = grid.getTileRangeForExtentAndZ(visible, z);
   const resolution = view.getResolution();
-  const side = grid.getTileCoordExtent([z, 0, 0]);
-  if ((side[2] - side[0]) / resolution < LEAST_SIDE) {
+  const level = page.file.levels[index];
+  // tiles or strips as they are in the file, in screen pixels
+  const across = (level.tile_width * page.file.width) / level.width / resolution;
+  const down =
+    (level.tile_height * page.file.height * page.aspect) / level.height / resolution;
+  if (Math.min(across, down) < LEAST_SIDE) {
     return;
   }
+  const left = -visible[0] / resolution;
+  const top = (visible[3] - page.extent[3]) / resolution;
+  const right = left + page.extent[2] / resolution;
+  const bottom = top + page.extent[3] / resolution;
   pen.font = '11px system-ui, sans-serif';
   pen.textBaseline = 'top';
-  for (let row = Math.max(all.minY, seen.minY); row <= Math.min(all.maxY, seen.maxY); row++) {
-    for (
-      let column = Math.max(all.minX, seen.minX);
-      column <= Math.min(all.maxX, seen.maxX);
-      column++
-    ) {
-      const box = grid.getTileCoordExtent([z, column, row]);
-      const left = (box[0] - visible[0]) / resolution;
-      const top = (visible[3] - box[3]) / resolution;
-      const right = (Math.min(box[2], page.extent[2]) - visible[0]) / resolution;
-      const bottom = (visible[3] - Math.max(box[1], page.extent[1])) / resolution;
-      drawTile(pen, [left, top, right - left, bottom - top], `${index} · ${row}, ${column}`);
+  for (const [row, y] of seen(top, bottom, down, height)) {
+    for (const [column, x] of seen(left, right, across, width)) {
+      const box = [x, y, Math.min(x + across, right) - x, Math.min(y + down, bottom) - y];
+      drawTile(pen, box, `${index} · ${row}, ${column}`);
     }
+  }
+}
+
+// Number and place of every cell between two sides of the image that is on the screen.
+function* seen(start, stop, side, screen) {
+  const first = Math.max(0, Math.floor(-start / side));
+  for (let cell = first; start + cell * side < Math.min(stop, screen); cell++) {
+    yield [cell, start + cell * side];
   }
 }
 
@@ -48,12 +54,15 @@ function drawTile(pen, [left, top, width, height], label) {
   pen.lineWidth = 1;
   pen.strokeStyle = '#ffd24d';
   pen.strokeRect(left, top, width, height);
-  if (width < LABEL_SIDE || height < LABEL_SIDE / 2) {
+  // where the corner is off the screen, the label is at the screen's edge
+  const x = Math.max(left, 0);
+  const y = Math.max(top, 0);
+  if (left + width - x < LABEL_SIDE || top + height - y < LABEL_SIDE / 2) {
     return;
   }
   const wide = pen.measureText(label).width;
   pen.fillStyle = 'rgba(0, 0, 0, 0.6)';
-  pen.fillRect(left + 2, top + 2, wide + 8, 16);
+  pen.fillRect(x + 2, y + 2, wide + 8, 16);
   pen.fillStyle = '#ffd24d';
-  pen.fillText(label, left + 6, top + 5);
+  pen.fillText(label, x + 6, y + 5);
 }

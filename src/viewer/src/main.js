@@ -157,7 +157,8 @@ class Page {
     }
     const resolution = this.map.getView().getResolution();
     const z = grid.getZForResolution(resolution, this.source.zDirection);
-    return {z, index: this.file.levels.length - 1 - z, grid};
+    const index = this.file.levels.length - 1 - z;
+    return index in this.file.levels ? {z, index, grid} : null; // none of ours yet
   }
 
   overlay() {

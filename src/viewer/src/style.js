@@ -4,7 +4,8 @@ const SIGMAS = 2;
 const COLOURS = 3;
 const FEW_BANDS = 4;
 
-// Numbers of the bands that are called so, by interpretation or name; null without them.
+// Numbers of the bands that are called so, by interpretation or name. Without them, the
+// first of three or four, as in other pictures of lazycog; null where there are more.
 function colourBands({bands}) {
   const found = ['red', 'green', 'blue'].map(
     (colour) =>
@@ -14,7 +15,10 @@ function colourBands({bands}) {
           colorinterp === colour || description?.toLowerCase() === colour,
       ),
   );
-  return found.includes(0) ? null : found;
+  if (!found.includes(0)) {
+    return found;
+  }
+  return bands.length === COLOURS || bands.length === FEW_BANDS ? [1, 2, 3] : null;
 }
 
 function typeRange(dtype) {
@@ -31,11 +35,12 @@ function typeRange(dtype) {
 export function initialLook(file) {
   const colours = colourBands(file);
   const asIs = colours && file.dtype === 'uint8';
+  const cut = file.bands.some(({percentiles}) => percentiles);
   const look = {
     mode: colours ? 'colour' : 'grey',
     channels: colours ?? (file.bands.length >= COLOURS ? [1, 2, 3] : [1, 1, 1]),
     grey: 1,
-    stretch: asIs ? 'type' : 'sigma',
+    stretch: asIs ? 'type' : cut ? 'percentiles' : 'sigma',
     ranges: [],
   };
   look.ranges = shown(look).map((band) => range(file, band, look.stretch));
@@ -49,8 +54,11 @@ export function shown(look) {
 
 // What becomes black and white.
 export function range(file, band, stretch) {
-  const {statistics} = file.bands[band - 1];
+  const {statistics, percentiles} = file.bands[band - 1];
   const type = typeRange(file.dtype);
+  if (stretch === 'percentiles' && percentiles && percentiles[0] < percentiles[1]) {
+    return percentiles;
+  }
   if (stretch === 'type' && type) {
     return type;
   }
@@ -67,14 +75,19 @@ export function range(file, band, stretch) {
   return [minimum, maximum];
 }
 
-export function stretches({dtype}) {
+export function stretches({dtype, bands}) {
   const all = [
+    ['percentiles', '2 % to 98 % of the pixels'],
     ['sigma', `mean ± ${SIGMAS} standard deviations`],
     ['minmax', 'minimum to maximum'],
     ['type', `all of ${dtype}`],
     ['own', 'own limits'],
   ];
-  return all.filter(([name]) => name !== 'type' || typeRange(dtype));
+  const offered = {
+    type: typeRange(dtype),
+    percentiles: bands.some(({percentiles}) => percentiles),
+  };
+  return all.filter(([name]) => offered[name] ?? true);
 }
 
 // Few bands are read together; of many, those that are shown.
