@@ -211,6 +211,12 @@ PLANTED = [
         "-> str:",
         "Incompatible return value",
     ),
+    *(
+        Mistake(
+            shell.types, file, "-> lazycog.CogResult:", "-> str:", "Incompatible return"
+        )
+        for file in ("deploy/slurm/on_slurm.py", "deploy/gateway/on_gateway.py")
+    ),
     Mistake(
         shell.job_script,
         "deploy/slurm/on_slurm.py",
@@ -327,8 +333,8 @@ def test_every_file_has_a_check():
     assert {*CHECKS, *ELSEWHERE} - files == {".github/workflows/ci.yml"}
 
 
-def test_every_check_has_a_planted_mistake():
+def test_every_check_of_every_file_has_a_planted_mistake():
     """A check that cannot fail says nothing."""
-    checks = {check for checks in CHECKS.values() for check in checks}
+    checks = {(file, check) for file, checks in CHECKS.items() for check in checks}
 
-    assert checks == {mistake.check for mistake in PLANTED}
+    assert checks == {(mistake.file, mistake.check) for mistake in PLANTED}
