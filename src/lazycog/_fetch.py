@@ -111,9 +111,9 @@ class Mask:
 def _span(key: Any, size: int) -> tuple[tuple[int, int], Any]:  # noqa: ANN401 - an index
     """Split an index into a range to read, and what to take from it."""
     if isinstance(key, list | np.ndarray):
-        wanted = [range(size)[int(index)] for index in key]
-        low = min(wanted, default=0)
-        return (low, max(wanted, default=-1) + 1), [index - low for index in wanted]
+        listed = [range(size)[int(index)] for index in key]
+        first = min(listed, default=0)
+        return (first, max(listed, default=-1) + 1), [each - first for each in listed]
     if not isinstance(key, slice):
         index = range(size)[key]
         return (index, index + 1), 0
