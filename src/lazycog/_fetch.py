@@ -399,7 +399,7 @@ async def _fetch(reading: _Reading, tiles: Tiles) -> list[Any]:
 @functools.lru_cache(maxsize=32)
 def _decoders(compression: int, nbytes: int) -> DecoderRegistry | None:
     """Say who undoes the compression of a tile; None is async-tiff."""
-    from async_tiff import DecoderRegistry  # noqa: PLC0415 - an extra
+    from async_tiff import DecoderRegistry
 
     name = DECOMPRESSED_HERE.get(compression)
     if name is None:
