@@ -67,11 +67,7 @@ class FirstRows:
         """
         if self._data is None:
             if starts != self._starts:
-                raise SourceChangedError(
-                    "a chunk was computed twice and gave different pixels, so nothing "
-                    "was written; make the source deterministic (seed it), or persist "
-                    "it first"
-                )
+                raise SourceChangedError("a chunk to the left of another")
             return
         for run in runs:
             if not run.tile_row:

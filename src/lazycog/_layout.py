@@ -214,11 +214,7 @@ def place_row(
     for col, first in enumerate(row.firsts):
         for (level, plane), start in (first or {}).items():
             if start != starts[level][plane - first_plane, 0, col]:
-                raise SourceChangedError(
-                    f"chunks to the left of chunk {col} in their row were computed "
-                    "twice and gave different pixels, so nothing was written; make "
-                    "the source deterministic (seed it), or persist it first"
-                )
+                raise SourceChangedError(f"a chunk to the left of chunk {col} of a row")
     return RowPlacement(
         ends,
         starts,
@@ -270,9 +266,7 @@ def check_one_run(
                 follows = all(begins[each] == above.get(each, 0) for each in begins)
                 if not follows or checksums != placement.checksums:
                     raise SourceChangedError(
-                        f"a chunk in row {row} of stage {stage.index} was computed "
-                        "twice and gave different pixels, so nothing was written; make "
-                        "the source deterministic (seed it), or persist it first"
+                        f"a chunk in row {row} of stage {stage.index}"
                     )
                 above = placement.ends
 

@@ -215,9 +215,7 @@ def place_task(
         same = same and begin - position == length
     if not same:
         raise SourceChangedError(
-            f"the chunk at row {task.row}, col {task.col} of stage {task.stage.index} "
-            "was computed twice and gave different pixels, so nothing was written; "
-            "make the source deterministic (seed it), or persist it first"
+            f"the chunk at row {task.row}, col {task.col} of stage {task.stage.index}"
         )
     for section, pieces in sections.items():
         with lock or nullcontext():

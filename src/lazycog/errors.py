@@ -74,7 +74,20 @@ class TileEncodeError(CogError):
 
 
 class SourceChangedError(CogError):
-    """A chunk was computed twice and gave different pixels."""
+    """A chunk was computed twice and gave different pixels.
+
+    Parameters
+    ----------
+    chunk : str
+        Which one.
+    """
+
+    def __str__(self) -> str:
+        """Name the chunk and the remedy."""
+        return (
+            f"{self.args[0]} was computed twice and gave different pixels, so nothing "
+            "was written; make the source deterministic (seed it), or persist it first"
+        )
 
 
 class SinkError(CogError, OSError):
