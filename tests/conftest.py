@@ -83,14 +83,20 @@ def google_server(servers_python):
 
 
 @pytest.fixture(scope="session")
-def azurite_server():
-    """Azurite, where npm has put it; gives adlfs's options."""
+def azurite_program():
+    """Azurite, where npm has put it."""
     import shutil
-
-    import servers
 
     program = os.environ.get("LAZYCOG_AZURITE") or shutil.which("azurite-blob")
     if program is None:
         pytest.skip("no azurite-blob: npm install -g azurite, or set LAZYCOG_AZURITE")
-    with servers.azurite(program) as options:
+    return program
+
+
+@pytest.fixture(scope="session")
+def azurite_server(azurite_program):
+    """Run Azurite; gives adlfs's options."""
+    import servers
+
+    with servers.azurite(azurite_program) as options:
         yield options

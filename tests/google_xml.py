@@ -25,6 +25,12 @@ BEGUN = re.compile(rb"<Initiated>[^<]*")
 GENERATION = "x-goog-if-generation-match"
 
 
+def line(port):
+    """Give gcsfs's options for a proxy's port."""
+    endpoint = f"http://127.0.0.1:{port}"
+    return {"token": TOKEN, "project": "project", "endpoint_url": endpoint}
+
+
 @dataclass
 class Refusal:
     """An answer of the proxy itself, in the form of `http.client`'s."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 
 import dask.array as da
-import fsspec
 import numpy as np
 import pytest
-from fsspec.asyn import sync
 
 import lazycog
+from buckets import Container
 from contracts import SECOND, NamedByBytes, StoreContract
 from lazycog.errors import MissingExtraError, SinkError
 from lazycog.sinks.azure import AzureSink
@@ -23,10 +22,8 @@ names = (f"blob-{number}.tif" for number in itertools.count())
 
 @pytest.fixture(scope="module")
 def store(azurite_server):
-    """Azurite's options and a client, with a container."""
-    client = fsspec.filesystem("abfs", **azurite_server)
-    client.mkdir(CONTAINER)
-    return azurite_server, client
+    """A container."""
+    return Container(azurite_server, CONTAINER)
 
 
 class TestAzureSink(NamedByBytes, StoreContract):
@@ -34,47 +31,30 @@ class TestAzureSink(NamedByBytes, StoreContract):
 
     @pytest.fixture(autouse=True)
     def destination(self, store):
-        self.options, self.client = store
-        self.blob = next(names)
+        self.container, self.blob = store, next(names)
 
     def make(self, *, overwrite=True):
         return AzureSink(
-            f"az://{CONTAINER}/{self.blob}", "token", overwrite, options=self.options
+            f"az://{CONTAINER}/{self.blob}",
+            "token",
+            overwrite,
+            options=self.container.options,
         )
 
-    def ask(self, method, *arguments):
-        async def request():
-            service = self.client.service_client
-            async with service.get_blob_client(CONTAINER, self.blob) as blob:
-                return await getattr(blob, method)(*arguments)
-
-        return sync(self.client.loop, request)
-
     def content(self):
-        self.client.invalidate_cache()
-        if not self.client.exists(f"{CONTAINER}/{self.blob}"):
-            return None
-        return self.client.cat_file(f"{CONTAINER}/{self.blob}")
+        return self.container.content(self.blob)
 
     def fill(self, content):
-        self.client.pipe_file(f"{CONTAINER}/{self.blob}", content, overwrite=True)
+        self.container.fill(self.blob, content)
 
     def leftovers(self):
         if self.content() is not None:  # blocks beside a blob expire by themselves
             return []
-
-        async def uncommitted():
-            service = self.client.service_client
-            async with service.get_container_client(CONTAINER) as container:
-                listed = container.list_blobs(include=["uncommittedblobs"])
-                return [each.name async for each in listed]
-
-        return [
-            name for name in sync(self.client.loop, uncommitted) if name == self.blob
-        ]
+        return [name for name in self.container.names() if name == self.blob]
 
     def content_type(self):
-        return self.ask("get_blob_properties").content_settings.content_type
+        found = self.container.ask(self.blob, "get_blob_properties")
+        return found.content_settings.content_type
 
     def test_a_part_after_the_abort_leaves_nothing(self):
         """Azure takes it, and drops it after a week; no blob appears."""
@@ -101,20 +81,19 @@ class TestAzureSink(NamedByBytes, StoreContract):
 def test_a_blob_has_the_bytes_of_the_file(tmp_path, store, monkeypatch):
     """By URL and options; more than a thousand blocks would do as well."""
     monkeypatch.setattr("lazycog._plan.MAX_CHUNK_SIZE", 512)
-    options, client = store
     pixels = np.random.default_rng(0).integers(0, 60_000, (1, 2000, 2100), "uint16")
     array = raster(da.from_array(pixels, chunks=(1, 512, 512)))
     path = tmp_path / "a.tif"
 
     for url in ("az://container/one.tif", "abfs://container/two.tif"):
         result = lazycog.to_cog(
-            array, url, storage_options=options, part_size=100_000, progress=False
+            array, url, storage_options=store.options, part_size=100_000, progress=False
         )
         assert result.path == url
 
     lazycog.to_cog(array, path, progress=False)
-    assert client.cat_file("container/one.tif") == path.read_bytes()
-    assert client.cat_file("container/two.tif") == path.read_bytes()
+    assert store.content("one.tif") == path.read_bytes()
+    assert store.content("two.tif") == path.read_bytes()
 
 
 def test_the_account_may_stand_in_the_url():

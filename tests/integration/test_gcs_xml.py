@@ -15,7 +15,7 @@ import lazycog
 from buckets import NAME, Bucket
 from contracts import SECOND, UploadContract
 from faults import proxied
-from google_xml import TOKEN, GoogleHandler
+from google_xml import GoogleHandler, line
 from lazycog.errors import (
     DestinationExistsError,
     MissingExtraError,
@@ -39,12 +39,6 @@ def impatient(monkeypatch):
     # gcsfs would ask Google about the token
     monkeypatch.setenv("FETCH_RAW_TOKEN_EXPIRY", "false")
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-
-
-def line(port):
-    """Give gcsfs's options for a port."""
-    endpoint = f"http://127.0.0.1:{port}"
-    return {"token": TOKEN, "project": "project", "endpoint_url": endpoint}
 
 
 @pytest.fixture(scope="module")
