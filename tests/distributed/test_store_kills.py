@@ -107,12 +107,15 @@ def wanted(tmp_path_factory):
     return path.read_bytes()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def workers():
-    """Give a client of two processes; a new one takes the place of one that dies."""
+    """Give a client of two new processes: the one that dies may not be replaced."""
     # a busy machine takes its time to start a process
-    patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"})
-    with pytest.MonkeyPatch.context() as patch, patient:
+    patient = {
+        "distributed.deploy.lost-worker-timeout": "10 minutes",
+        "distributed.comm.timeouts.connect": "5 minutes",
+    }
+    with pytest.MonkeyPatch.context() as patch, dask.config.set(patient):
         # gcsfs would ask Google about the token
         patch.setenv("FETCH_RAW_TOKEN_EXPIRY", "false")
         with two_workers(silence_logs=60) as client:
