@@ -7,14 +7,13 @@ import contextlib
 import dask.array as da
 import numpy as np
 
+from distributed import Client, LocalCluster  # before any of its settings is changed
 from oracles import raster
 
 
 @contextlib.contextmanager
 def two_workers(**options):
     """Give a client of two worker processes of its own."""
-    from distributed import Client, LocalCluster
-
     with (
         LocalCluster(
             n_workers=2,
