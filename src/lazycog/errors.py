@@ -82,6 +82,9 @@ class SourceChangedError(CogError):
         Which one.
     """
 
+    def __init__(self, chunk: str) -> None:
+        super().__init__(chunk)
+
     def __str__(self) -> str:
         """Name the chunk and the remedy."""
         return (
