@@ -68,8 +68,8 @@ class Summary:
     """Statistics per band and tile of level 0, None without statistics."""
     pixels: WaitingPixels | None
     """The chunk's piece of the level above the stage, None in the last stage."""
-    starts: Mapping[Section, int] | None = None
-    """Where its first rows of tiles were written, None unless ahead of the others."""
+    starts: Mapping[Section, int] = field(default_factory=dict)
+    """Where its first rows of tiles were written, if ahead of the others."""
 
     def __sizeof__(self) -> int:
         """Bytes in memory, which is what Dask's memory management asks for."""

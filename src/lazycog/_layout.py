@@ -35,8 +35,8 @@ class RowSummary:
     checksums: tuple[int, ...]
     partials: NDArray[np.float64] | None
     """Statistics, shape (band, tile row, tile col, 5)."""
-    firsts: tuple[Mapping[Section, int] | None, ...] = ()
-    """Per chunk, where its first rows of tiles were written."""
+    firsts: tuple[Mapping[Section, int], ...] = ()
+    """Per chunk, where its first rows of tiles were written, if ahead."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _joined(
     parts: Sequence[Summary] | Sequence[RowSummary],
     starts: Mapping[int, tuple[int, ...]],
     checksums: tuple[int, ...],
-    firsts: tuple[Mapping[Section, int] | None, ...],
+    firsts: tuple[Mapping[Section, int], ...],
 ) -> RowSummary:
     """Join what both kinds of summary have, along the tile columns."""
     levels = list(parts[0].sizes)
@@ -148,7 +148,7 @@ def first_starts(
     for level, sizes in own.sizes.items():
         for plane in range(sizes.shape[0] if sizes.shape[1] else 0):
             section = level, first_plane + plane
-            if left is None or left.starts is None:
+            if left is None:
                 found[section] = above.get(section, 0)
             else:
                 run = framed(left.sizes[level][plane, 0])
@@ -212,7 +212,7 @@ def place_row(
         starts[level] = (totals - flat).reshape(chunk_bytes.shape)
         lengths[level] = chunk_bytes
     for col, first in enumerate(row.firsts):
-        for (level, plane), start in (first or {}).items():
+        for (level, plane), start in first.items():
             if start != starts[level][plane - first_plane, 0, col]:
                 raise SourceChangedError(f"a chunk to the left of chunk {col} of a row")
     return RowPlacement(

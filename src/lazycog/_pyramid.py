@@ -51,18 +51,7 @@ def plan_picture(plan: CogPlan) -> str:
 
 
 def plan_svg(plan: CogPlan) -> str:
-    """Draw the levels side by side.
-
-    Parameters
-    ----------
-    plan : CogPlan
-        What to draw.
-
-    Returns
-    -------
-    str
-        SVG.
-    """
+    """Draw the levels of a plan side by side, as SVG."""
     scales = _scales(plan.width, plan.height)
     first = {
         level.index: stage.chunk_size >> step

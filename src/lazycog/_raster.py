@@ -55,10 +55,17 @@ def as_raster(
     ------
     InputError
         The object has no raster in it, or one that a GeoTIFF cannot hold.
+    OptionError
+        `options` ask for a type in common of variables that are not there.
     """
     if isinstance(raster, xr.Dataset):
         found = _from_dataset(raster, promote=options.promote)
     elif isinstance(raster, xr.DataArray):
+        if options.promote:
+            raise OptionError(
+                "promote=True casts the variables of a Dataset to one type; this is "
+                "a DataArray, which has one: leave it out, or use .astype()"
+            )
         found = _from_array(raster)
     else:
         raise InputError(

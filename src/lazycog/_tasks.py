@@ -121,7 +121,7 @@ def summary_task(chunk: EncodedChunk, _before: object) -> Summary:
 def ahead_task(
     sink: LocalSink,
     task: ChunkTask,
-    lock: Any,  # noqa: ANN401 - anything with the context protocol
+    lock: AbstractContextManager[object] | None,
     chunk: EncodedChunk,
     left: Summary | RowPlacement | object,
     _before: object,

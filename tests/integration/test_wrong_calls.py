@@ -180,6 +180,12 @@ PYTHON = {
         "'b': 'float32'",
         "promote=True",
     ),
+    "one type to cast": (
+        lambda: write(plane(4, 4), promote=True),
+        OptionError,
+        "promote=True",
+        "leave it out",
+    ),
     "no variables": (lambda: write(xr.Dataset()), InputError, "[]", "name them"),
     "codec and bands": (
         lambda: write(compress="webp"),

@@ -70,11 +70,11 @@ def test_what_waits_travels():
     assert [data for *_, data in sink.pieces] == [b"abc", b"de"]
 
 
-def summary(*sizes, starts=None):
+def summary(*sizes, starts=()):
     """Summarise a chunk of two tile rows on level 0 and none on level 1."""
     array = np.array(sizes, np.uint32).reshape(1, 2, -1, 1)
     nothing = np.zeros((1, 0, array.shape[2], 1), np.uint32)
-    return Summary({0: array, 1: nothing}, None, 0, None, None, starts)
+    return Summary({0: array, 1: nothing}, None, 0, None, None, dict(starts))
 
 
 def test_a_chunk_begins_behind_the_row_above_or_the_chunk_to_the_left():
