@@ -94,7 +94,8 @@ class Room:
 class _Memory:
     """Memory of rooms, used again: fresh pages cost more than writing to them.
 
-    What is free goes back to the system when no room is used or waits any more.
+    No more is kept free than is in use, since all rooms of a row of chunks come back
+    together; the rest goes back to the system, and in the end all of it.
     """
 
     def __init__(self) -> None:
@@ -120,7 +121,8 @@ class _Memory:
     def _give_back(self, memory: mmap.mmap) -> None:
         with self._lock:
             self._used -= 1
-            self._free = [*self._free, memory] if self._used else []
+            kept = [*self._free, memory]
+            self._free = kept[max(0, len(kept) - self._used) :]
 
 
 _MEMORY = _Memory()

@@ -133,12 +133,22 @@ def test_memory_is_used_again_while_rooms_are_in_use():
     del second, other
 
 
+def test_no_more_memory_is_kept_free_than_is_in_use():
+    """Or a wide scene would keep what a whole row of its chunks took."""
+    memory = _room._Memory()
+    rooms = [memory.take(5000) for _ in range(9)]
+
+    del rooms[3:]
+
+    assert len(memory._free) == 3
+
+
 def test_memory_goes_back_when_no_room_is_in_use():
     """A worker that waits for work holds nothing."""
     memory = _room._Memory()
     rooms = [memory.take(5000) for _ in range(3)]
-    del rooms[1:]
-    assert len(memory._free) == 2
+    del rooms[2:]
+    assert len(memory._free) == 1
 
     rooms.clear()
 
