@@ -1,6 +1,7 @@
 """The single-pass graph.
 
-Per chunk there are three tasks, four where a chunk needs pixels of its neighbours:
+Per chunk there are three tasks, four where a chunk needs pixels of its neighbours; what
+reads the source for one chunk alone becomes part of its task:
 
 * ``cut``       the thin strips of a block that neighbouring chunks need
 * ``encode``    every tile of the chunk's levels
@@ -14,12 +15,14 @@ row to row) and ``placed``. Nothing depends on the number of tiles.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from dask._task_spec import Alias, List, Task, TaskRef, convert_legacy_graph
+from dask._task_spec import Alias, DataNode, List, Task, TaskRef, convert_legacy_graph
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
@@ -394,6 +397,7 @@ def build(
     *,
     token: str,
     lock: AbstractContextManager[object] | None,
+    is_alone: bool,
 ) -> Delayed:
     """Build the graph of a whole write.
 
@@ -411,6 +415,9 @@ def build(
         Makes the keys of this write its own.
     lock : context manager or None
         Serialises the writes.
+    is_alone : bool
+        Whether no other write can be computed together with this one, and read the
+        same source.
 
     Returns
     -------
@@ -443,6 +450,8 @@ def build(
         final, course.commit, plan, sink, TaskRef(start), count, *references
     )
     source = convert_legacy_graph(dict(array.__dask_graph__()))
+    if is_alone:
+        _fuse_source(source, builder)
     _gate_source(source, array.name, plan, builder)
     graph = HighLevelGraph(
         {
@@ -452,6 +461,30 @@ def build(
         {array.name: set(), final: {array.name}},
     )
     return Delayed(final, graph, layer=final)
+
+
+def _fuse_source(source: dict[Any, Any], builder: GraphBuilder) -> None:
+    """Read blocks of the source in the task that encodes them, if no other needs them.
+
+    That is a task less per block; and no block waits in memory, since a thread that has
+    read one may find another task more urgent than to encode it. What a block is
+    computed from stays outside: it would be kept until the block is encoded.
+    """
+    every = itertools.chain(source.values(), builder.tasks.values())
+    users = Counter(itertools.chain.from_iterable(task.dependencies for task in every))
+    encode, _ = builder.key("encode0", 0)
+    for key, task in builder.tasks.items():
+        if key[0] != encode:
+            continue
+        fused = [task]
+        for each in task.dependencies:
+            block = source.get(each)
+            if isinstance(block, Task) and users[each] == 1:
+                made_of = map(source.get, block.dependencies)
+                if all(isinstance(part, DataNode) for part in made_of):
+                    fused.append(source.pop(each))
+        if len(fused) > 1:
+            builder.tasks[key] = Task.fuse(*fused, key=key)
 
 
 def _gate_source(
@@ -467,6 +500,7 @@ def _gate_source(
     uses = [
         (builder.turns.position(stage, *index), (name, *block), index)
         for block, index in builder.first_use.items()
+        if (name, *block) in source  # else it is read where it is encoded
     ]
     seen: set[Any] = set()
     # the first use comes first, since later ones must not hold it up

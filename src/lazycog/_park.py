@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-HELD_BYTES = 96 * 2**20
+HELD_BYTES = 64 * 2**20
 """Encoded bytes that one process keeps in memory, over all its threads and writes."""
 
 

@@ -39,7 +39,9 @@ class Room:
                 self._taken = expected
             else:
                 self._parking = Parking(park_folder)
-        self._buffer = _MEMORY.take(run_bound if self._parking else self._bound)
+        self._memory, self._buffer = _MEMORY.take(
+            run_bound if self._parking else self._bound
+        )
         self._position = 0
         self.length = 0
         """Bytes of all tiles so far."""
@@ -88,6 +90,7 @@ class Room:
             return EncodedBytes.keep(data)
         LEDGER.settle(self._bound, self._taken, self.length)
         self._taken = 0
+        _return_unused(self._memory, self._position)
         return EncodedBytes.held(data)
 
 
@@ -104,8 +107,8 @@ class _Memory:
         self._free: list[mmap.mmap] = []
         self._used = 0
 
-    def take(self, size: int) -> NDArray[np.uint8]:
-        """Give memory whose content is arbitrary; it comes back by itself."""
+    def take(self, size: int) -> tuple[mmap.mmap, NDArray[np.uint8]]:
+        """Give memory, and its arbitrary bytes; it comes back when they are let go."""
         with self._lock:
             fitting = (each for each in self._free if len(each) == size)
             memory = next(fitting, None)
@@ -116,7 +119,7 @@ class _Memory:
             self._used += 1
         array = np.frombuffer(memory, dtype=np.uint8)
         weakref.finalize(array, self._give_back, memory)
-        return array
+        return memory, array
 
     def _give_back(self, memory: mmap.mmap) -> None:
         with self._lock:
@@ -127,6 +130,13 @@ class _Memory:
 
 _MEMORY = _Memory()
 """Of this process."""
+
+
+def _return_unused(memory: mmap.mmap, used: int) -> None:
+    """Give the pages behind the used bytes back, also those of a huge page."""
+    start = -(-used // mmap.PAGESIZE) * mmap.PAGESIZE
+    if hasattr(mmap, "MADV_DONTNEED") and start < len(memory):
+        memory.madvise(mmap.MADV_DONTNEED, start)
 
 
 def _mapped(size: int) -> mmap.mmap:

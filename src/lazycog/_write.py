@@ -144,6 +144,7 @@ def write(
         the_plan,
         token=token,
         lock=_scheduler.make_lock(options.lock, token),
+        is_alone=compute,
     )
     if not compute:
         return build(sink, _graph.Course(begin, commit))

@@ -119,6 +119,7 @@ def _lazy(jobs: Sequence[Job], options: CogOptions, begins: Sequence[Any]) -> De
                 _graph.Course(first, commit, earlier),
                 token=job.token,
                 lock=_scheduler.make_lock(options.lock, job.token),
+                is_alone=False,
             )
         )
     return _graph.join(lazies)

@@ -118,25 +118,25 @@ def test_without_a_folder_everything_stays_in_memory(ledger):
 def test_memory_is_used_again_while_rooms_are_in_use():
     """And never while somebody still reads what is in it."""
     memory = _room._Memory()
-    first, second = memory.take(5000), memory.take(5000)
+    first, second = memory.take(5000)[1], memory.take(5000)[1]
     first[:] = 1
     address, view = first.ctypes.data, memoryview(first)[10:20]
     del first
-    other = memory.take(5000)
+    _, other = memory.take(5000)
     other[:] = 2
 
     assert other.ctypes.data != address
     assert bytes(view) == b"\1" * 10
     del view
-    assert memory.take(4000).ctypes.data != address
-    assert memory.take(5000).ctypes.data == address
+    assert memory.take(4000)[1].ctypes.data != address
+    assert memory.take(5000)[1].ctypes.data == address
     del second, other
 
 
 def test_no_more_memory_is_kept_free_than_is_in_use():
     """Or a wide scene would keep what a whole row of its chunks took."""
     memory = _room._Memory()
-    rooms = [memory.take(5000) for _ in range(9)]
+    rooms = [memory.take(5000)[1] for _ in range(9)]
 
     del rooms[3:]
 
@@ -146,7 +146,7 @@ def test_no_more_memory_is_kept_free_than_is_in_use():
 def test_memory_goes_back_when_no_room_is_in_use():
     """A worker that waits for work holds nothing."""
     memory = _room._Memory()
-    rooms = [memory.take(5000) for _ in range(3)]
+    rooms = [memory.take(5000)[1] for _ in range(3)]
     del rooms[2:]
     assert len(memory._free) == 1
 
