@@ -12,6 +12,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from dask.callbacks import Callback
 
 import lazycog
 from oracles import gdal_levels, raster
@@ -201,6 +202,33 @@ def test_a_lazy_write_reads_nothing_until_it_is_computed(tmp_path, source):
     later.compute()
 
     made.assert_computed_once()
+
+
+def test_two_lazy_writes_of_one_source(tmp_path, source):
+    """Computed together, they share what they read."""
+    made = source(SIZES["even"], CHUNKINGS["plan-sized"])
+    scene = raster(made.lazy)
+
+    dask.compute(
+        *(
+            lazycog.to_cog(scene, tmp_path / name, compute=False, **OPTIONS)
+            for name in ("a.tif", "b.tif")
+        )
+    )
+
+    made.assert_computed_once()
+
+
+def test_what_one_chunk_needs_is_read_in_its_task(tmp_path, source):
+    """No thread reads a block and leaves it in memory for something more urgent."""
+    made = source(SIZES["even"], CHUNKINGS["tile-sized"])
+    scene, keys = raster(made.lazy), []
+
+    with Callback(pretask=lambda key, *_: keys.append(key)):
+        lazycog.to_cog(scene, tmp_path / "cog.tif", **OPTIONS)
+
+    made.assert_computed_once()
+    assert not [key for key in keys if key[0] == scene.data.name]
 
 
 def test_a_plan_reads_nothing(source):
