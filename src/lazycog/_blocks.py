@@ -11,7 +11,7 @@ import numpy as np
 from lazycog._grid import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     import dask.array
 
@@ -67,11 +67,6 @@ class Piece:
     volume: int
 
 
-def _slices(spans: Sequence[Span]) -> Slices:
-    first, second, third = (slice(span.start, span.stop) for span in spans)
-    return first, second, third
-
-
 def stage_pieces(grid: Grid, stage: Stage) -> dict[tuple[int, int, int], list[Piece]]:
     """Give, per chunk with its halo, the parts of blocks that it is made of."""
     rows = [stage.axis_chunk(0, row).need[0] for row in range(stage.chunk_rows)]
@@ -79,21 +74,39 @@ def stage_pieces(grid: Grid, stage: Stage) -> dict[tuple[int, int, int], list[Pi
     wanted = ([stage.bands(group) for group in range(stage.groups)], rows, cols)
     # split each axis once: a chunk is a product of three of its parts
     axes = [
-        [(index, grid.pieces(axis, span)) for index, span in enumerate(spans)]
+        [(index, _axis_pieces(grid, axis, span)) for index, span in enumerate(spans)]
         for axis, spans in enumerate(wanted)
     ]
     return {
         (group, row, col): [
             Piece(
                 block=(band[0], line[0], column[0]),
-                inside=_slices((band[1], line[1], column[1])),
-                target=_slices((band[2], line[2], column[2])),
-                volume=len(band[1]) * len(line[1]) * len(column[1]),
+                inside=(band[1], line[1], column[1]),
+                target=(band[2], line[2], column[2]),
+                volume=band[3] * line[3] * column[3],
             )
             for band, line, column in itertools.product(bands, lines, columns)
         ]
         for (group, bands), (row, lines), (col, columns) in itertools.product(*axes)
     }
+
+
+def _axis_pieces(
+    grid: Grid, axis: int, wanted: Span
+) -> list[tuple[int, slice, slice, int]]:
+    """Give the parts of an axis: block, where in it, where in the chunk, length.
+
+    Their slices are shared by all pieces, since large graphs have very many.
+    """
+    return [
+        (
+            block,
+            slice(inside.start, inside.stop),
+            slice(target.start, target.stop),
+            len(inside),
+        )
+        for block, inside, target in grid.pieces(axis, wanted)
+    ]
 
 
 def source_grid(array: dask.array.Array) -> Grid:

@@ -114,6 +114,7 @@ class GraphBuilder:
         self.goes_ahead = self.park_folder is not None and not shares
         self.lock = lock
         self.token = token
+        self._names: dict[str, str] = {}
         self.tasks: dict[Any, Task] = {}
         self.ends: list[Key] = []
         self.placements: list[Key] = []
@@ -123,7 +124,8 @@ class GraphBuilder:
 
     def key(self, name: str, *index: int) -> Key:
         """Name a task of this write."""
-        return (f"cog-{name}-{self.token}", *index)
+        # of one string, since large graphs have very many
+        return (self._names.setdefault(name, f"cog-{name}-{self.token}"), *index)
 
     def add(self, key: Key, function: Callable[..., Any], *arguments: object) -> Key:
         """Add a task."""
