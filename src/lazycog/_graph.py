@@ -37,6 +37,7 @@ from lazycog._part_graph import (
 )
 from lazycog._plan import SUMMARY_GROUP
 from lazycog._scheduler import is_cluster, worker_threads
+from lazycog._source import dependencies
 from lazycog._tasks import (
     after_task,
     ahead_task,
@@ -451,7 +452,8 @@ def build(
     builder.tasks[final] = Task(
         final, course.commit, plan, sink, TaskRef(start), count, *references
     )
-    source = convert_legacy_graph(dict(array.__dask_graph__()))
+    source = dict(array.__dask_graph__())
+    source |= convert_legacy_graph(source)  # but for what is on workers already
     if is_alone:
         _fuse_source(source, builder)
     _gate_source(source, array.name, plan, builder)
@@ -472,8 +474,8 @@ def _fuse_source(source: dict[Any, Any], builder: GraphBuilder) -> None:
     read one may find another task more urgent than to encode it. What a block is
     computed from stays outside: it would be kept until the block is encoded.
     """
-    every = itertools.chain(source.values(), builder.tasks.values())
-    users = Counter(itertools.chain.from_iterable(task.dependencies for task in every))
+    every = (*source.values(), *builder.tasks.values())
+    users = Counter(itertools.chain.from_iterable(map(dependencies, every)))
     encode, _ = builder.key("encode0", 0)
     for key, task in builder.tasks.items():
         if key[0] != encode:
@@ -508,12 +510,12 @@ def _gate_source(
     # the first use comes first, since later ones must not hold it up
     for _, key, index in sorted(uses, key=lambda use: use[0]):
         own = key
-        while isinstance(source[own], Alias):  # of tasks that Dask has fused
+        while isinstance(source.get(own), Alias):  # of tasks that Dask has fused
             own = source[own].target
         readers = [own] if own not in seen else []
         readers += _readers(source, own, seen)
         for reader in readers:
-            if isinstance(source[reader], Task):
+            if isinstance(source.get(reader), Task):
                 gate = builder.gate(stage, *index)
                 after_key = ("cog-after", reader)
                 after = Task(after_key, after_task, TaskRef(reader), *gate)
@@ -526,10 +528,10 @@ def _readers(source: dict[Any, Any], key: Any, seen: set[Any]) -> list[Any]:  # 
     waiting = [] if key in seen else [key]
     seen.add(key)
     while waiting:
-        for each in source[waiting.pop()].dependencies - seen:
+        for each in dependencies(source.get(waiting.pop())) - seen:
             seen.add(each)
             waiting.append(each)
-            if not source[each].dependencies:
+            if not dependencies(source.get(each)):
                 found.append(each)
     return found
 

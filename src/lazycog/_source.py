@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import dask.array
 import dask.base
-from dask._task_spec import Task, convert_legacy_graph
+from dask._task_spec import GraphNode, Task, convert_legacy_graph
 from dask.array.optimization import optimize
 from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
-from dask.optimization import cull
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lazycog._plan import CogPlan
 
@@ -36,16 +35,48 @@ def optimised(arrays: Sequence[Any]) -> list[Any]:
     """
     graph = HighLevelGraph.merge(*(array.__dask_graph__() for array in arrays))
     keys = [list(flatten(array.__dask_keys__())) for array in arrays]
-    whole = dict(optimize(graph, list(itertools.chain.from_iterable(keys))))
+    every = list(itertools.chain.from_iterable(keys))
+    whole = convert_legacy_graph(dict(optimize(graph, every)))
+    futures = _futures(graph, whole, every)
     result = []
     for array, own in zip(arrays, keys, strict=True):
-        needed, _ = cull(whole, own)
+        needed = _needed(whole | futures, own)
         layer = MaterializedLayer(needed)
         alone = HighLevelGraph({array.name: layer}, {array.name: set()})
         result.append(
             dask.array.Array(alone, array.name, array.chunks, meta=array._meta)  # noqa: SLF001 - its public way is dtype alone
         )
     return result
+
+
+def _futures(
+    graph: HighLevelGraph, optimised: Mapping[Any, Any], keys: Sequence[Any]
+) -> dict[Any, Any]:
+    """Give what lies on workers already, which Dask takes for granted from there on.
+
+    Nobody else may hold it when a lazy write is computed.
+    """
+    needed = set(keys).union(*(task.dependencies for task in optimised.values()))
+    lost = needed.difference(optimised)
+    whole = graph.to_dict() if lost else {}
+    return {key: whole[key] for key in lost if key in whole}
+
+
+def _needed(graph: Mapping[Any, Any], keys: Sequence[Any]) -> dict[Any, Any]:
+    """Leave out what the keys do not need; Dask's `cull` knows no futures."""
+    needed: dict[Any, Any] = {}
+    waiting = list(keys)
+    while waiting:
+        key = waiting.pop()
+        if key in graph and key not in needed:
+            needed[key] = graph[key]
+            waiting.extend(dependencies(graph[key]))
+    return needed
+
+
+def dependencies(task: object) -> frozenset[Any]:
+    """Give what a task needs; what lies on workers already needs nothing."""
+    return task.dependencies if isinstance(task, GraphNode) else frozenset()
 
 
 def sharing(arrays: Sequence[Any]) -> list[int]:

@@ -144,6 +144,40 @@ def test_a_cluster_reads_once(tmp_path, source, cluster, name, size):
     made.assert_computed_once()
 
 
+@pytest.mark.distributed
+@pytest.mark.parametrize("name", ["plan-sized", "1000x700"])
+def test_a_persisted_source_is_not_read_again(tmp_path, source, cluster, name):
+    """Its chunks are on the workers already, as is what is computed from them."""
+    made = source(SIZES["odd"], CHUNKINGS[name])
+    scene = raster(made.lazy)
+    paths = [tmp_path / name for name in ("a.tif", "b.tif")]
+
+    with cluster.as_current():
+        kept = scene.persist()
+        lazycog.to_cog(kept, paths[0], **OPTIONS)
+        later = lazycog.to_cog(kept // 2, paths[1], compute=False, **OPTIONS)
+        del kept
+        later.compute()
+
+    made.assert_computed_once()
+    whole, half = (gdal_levels(path)[0] for path in paths)
+    np.testing.assert_array_equal(whole, scene.values)
+    np.testing.assert_array_equal(half, whole // 2)
+
+
+@pytest.mark.distributed
+def test_pixels_that_a_future_holds(tmp_path, cluster):
+    """Scattered, or computed by the client, and put into a Dask array."""
+    pixels = np.arange(300 * 400, dtype="uint16").reshape(300, 400)
+
+    with cluster.as_current():
+        future = cluster.submit(np.flipud, cluster.scatter(pixels))
+        lazy = da.from_delayed(dask.delayed(future), pixels.shape, pixels.dtype)
+        lazycog.to_cog(raster(lazy), tmp_path / "a.tif", **OPTIONS)
+
+    np.testing.assert_array_equal(gdal_levels(tmp_path / "a.tif")[0][0], pixels[::-1])
+
+
 def _average(base):
     return (base + base[:, ::-1] // 2 + base.mean(axis=0)).astype("uint16")
 
