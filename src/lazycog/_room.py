@@ -85,12 +85,12 @@ class Room:
         """Give the bytes of all runs."""
         if self._parking is not None:
             return self._parking.finish()
+        _return_unused(self._memory, self._position)
         data = self._buffer[: self._position]
         if not self._counts:
             return EncodedBytes.keep(data)
         LEDGER.settle(self._bound, self._taken, self.length)
         self._taken = 0
-        _return_unused(self._memory, self._position)
         return EncodedBytes.held(data)
 
 

@@ -37,10 +37,10 @@ def optimised(arrays: Sequence[Any]) -> list[Any]:
     keys = [list(flatten(array.__dask_keys__())) for array in arrays]
     every = list(itertools.chain.from_iterable(keys))
     whole = convert_legacy_graph(dict(optimize(graph, every)))
-    futures = _futures(graph, whole, every)
+    whole |= _futures(graph, whole, every)
     result = []
     for array, own in zip(arrays, keys, strict=True):
-        needed = _needed(whole | futures, own)
+        needed = _needed(whole, own)
         layer = MaterializedLayer(needed)
         alone = HighLevelGraph({array.name: layer}, {array.name: set()})
         result.append(

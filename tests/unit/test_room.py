@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import zlib
 
 import numpy as np
@@ -113,6 +114,21 @@ def test_without_a_folder_everything_stays_in_memory(ledger):
 
     assert kept.read(0, len(kept)) == BYTES
     assert ledger.held_bytes == 3000
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="no such advice")
+@pytest.mark.parametrize("parks", [True, False])
+def test_pages_behind_the_tiles_go_back(tmp_path, parks):
+    """Room for the worst case is many times what tiles take; such pages are zeros."""
+    room = Room(4 * mmap.PAGESIZE, 100, str(tmp_path) if parks else None)
+    room.free[:] = 1
+
+    room.take(mmap.PAGESIZE + 1)
+    kept = room.finish()
+
+    assert bytes(kept.read(0, len(kept))) == b"\1" * (mmap.PAGESIZE + 1)
+    assert room.free[: mmap.PAGESIZE - 1].all()
+    assert not room.free[mmap.PAGESIZE - 1 :].any()
 
 
 def test_memory_is_used_again_while_rooms_are_in_use():
