@@ -111,6 +111,23 @@ def test_the_bare_command_shows_its_help():
     assert bare.stdout == ""
 
 
+def test_the_end_of_the_process_looks_for_no_cycles():
+    """Python would take half a second for it, and all memory goes back anyway."""
+    told = (
+        "import atexit, gc, sys\n"
+        "from lazycog._cli import main\n"
+        "atexit.register(lambda: print('frozen:', gc.get_freeze_count() > 0))\n"
+        "sys.argv = ['lazycog', '--version']\n"
+        "main()\n"
+    )
+
+    found = subprocess.run(
+        [sys.executable, "-c", told], capture_output=True, text=True, check=True
+    )
+
+    assert found.stdout.endswith("frozen: True\n")
+
+
 def test_every_command_is_told_in_a_whole_sentence():
     listed = call("--help").stdout.partition("Commands:")[2].strip().splitlines()
 
