@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazycog._grid import Span
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import dask.array
 
-    from lazycog._grid import Stage
+    from lazycog._grid import Span, Stage
     from lazycog._tasks import Slices
 
 Key = tuple[Any, ...]
@@ -30,8 +28,11 @@ class Grid:
     bounds: tuple[tuple[int, ...], ...]
     """Edges of the blocks on each axis (band, row, col)."""
 
-    def pieces(self, axis: int, wanted: Span) -> list[tuple[int, Span, Span]]:
-        """Give (block, span in the block, span in `wanted`) for a range of an axis."""
+    def pieces(self, axis: int, wanted: Span) -> list[tuple[int, slice, slice, int]]:
+        """Give the parts of a range of an axis: block, where in it, where in `wanted`.
+
+        And their lengths. Large graphs have very many pieces, which share the slices.
+        """
         edges = self.bounds[axis]
         first = int(np.searchsorted(edges, wanted.start, side="right")) - 1
         result = []
@@ -41,9 +42,9 @@ class Grid:
             if low >= wanted.stop:
                 break
             if low < high:
-                inside = Span(low - start, high - start)
-                target = Span(low - wanted.start, high - wanted.start)
-                result.append((index, inside, target))
+                inside = slice(low - start, high - start)
+                target = slice(low - wanted.start, high - wanted.start)
+                result.append((index, inside, target, high - low))
         return result
 
     def shape(self, block: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -74,7 +75,7 @@ def stage_pieces(grid: Grid, stage: Stage) -> dict[tuple[int, int, int], list[Pi
     wanted = ([stage.bands(group) for group in range(stage.groups)], rows, cols)
     # split each axis once: a chunk is a product of three of its parts
     axes = [
-        [(index, _axis_pieces(grid, axis, span)) for index, span in enumerate(spans)]
+        [(index, grid.pieces(axis, span)) for index, span in enumerate(spans)]
         for axis, spans in enumerate(wanted)
     ]
     return {
@@ -89,24 +90,6 @@ def stage_pieces(grid: Grid, stage: Stage) -> dict[tuple[int, int, int], list[Pi
         ]
         for (group, bands), (row, lines), (col, columns) in itertools.product(*axes)
     }
-
-
-def _axis_pieces(
-    grid: Grid, axis: int, wanted: Span
-) -> list[tuple[int, slice, slice, int]]:
-    """Give the parts of an axis: block, where in it, where in the chunk, length.
-
-    Their slices are shared by all pieces, since large graphs have very many.
-    """
-    return [
-        (
-            block,
-            slice(inside.start, inside.stop),
-            slice(target.start, target.stop),
-            len(inside),
-        )
-        for block, inside, target in grid.pieces(axis, wanted)
-    ]
 
 
 def source_grid(array: dask.array.Array) -> Grid:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from dask._task_spec import Alias, DataNode, List, Task, TaskRef, convert_legacy_graph
+from dask._task_spec import Alias, DataNode, List, Task, TaskRef
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
@@ -453,7 +453,6 @@ def build(
         final, course.commit, plan, sink, TaskRef(start), count, *references
     )
     source = dict(array.__dask_graph__())
-    source |= convert_legacy_graph(source)  # but for what is on workers already
     if is_alone:
         _fuse_source(source, builder)
     _gate_source(source, array.name, plan, builder)

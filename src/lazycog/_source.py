@@ -30,6 +30,8 @@ def as_lazy(pixels: object, plan: CogPlan | None = None) -> dask.array.Array:
 def optimised(arrays: Sequence[Any]) -> list[Any]:
     """Optimise Dask arrays together, so that what they share stays one task.
 
+    Their graphs then hold tasks of today's kind, and futures.
+
     ``dask.optimize`` takes one array after the other, and fuses what they share into
     each of them.
     """
@@ -56,7 +58,7 @@ def _futures(
 
     Nobody else may hold it when a lazy write is computed.
     """
-    needed = set(keys).union(*(task.dependencies for task in optimised.values()))
+    needed = set(keys).union(*map(dependencies, optimised.values()))
     lost = needed.difference(optimised)
     whole = graph.to_dict() if lost else {}
     return {key: whole[key] for key in lost if key in whole}
@@ -91,7 +93,7 @@ def sharing(arrays: Sequence[Any]) -> list[int]:
     owner: dict[Any, int] = {}
     groups: list[int] = []
     for array in arrays:
-        graph = convert_legacy_graph(dict(array.__dask_graph__()))
+        graph = dict(array.__dask_graph__())
         tasks = [key for key, task in graph.items() if isinstance(task, Task)]
         met = {owner[key] for key in tasks if key in owner}
         own = min(met) if met else max(groups, default=-1) + 1
