@@ -15,8 +15,9 @@ import numpy as np
 
 from lazycog import codecs, resample
 from lazycog._ahead import FirstRows
+from lazycog._freed import FREED
 from lazycog._grid import ceil_div, is_stalled
-from lazycog._park import WaitingPixels, return_free_memory
+from lazycog._park import WaitingPixels
 from lazycog._plan import LEADER_BYTES, TRAILER_BYTES, mask_bound
 from lazycog._quantise import quantise
 from lazycog._room import Room
@@ -201,7 +202,7 @@ def encode_chunk(
         )
         kept = rest.finish()
         ahead = FirstRows(first.finish(), first.length) if goes_ahead else None
-    return_free_memory()
+    FREED.give_back()
     return EncodedChunk(kept, tuple(writer.runs), summary, ahead)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import functools
 import os
 import sys
 import threading
@@ -232,26 +230,6 @@ class WaitingPixels:
     def __sizeof__(self) -> int:
         """Bytes in memory, which is what Dask's memory management asks for."""
         return sys.getsizeof(self.data)
-
-
-def return_free_memory() -> None:
-    """Give freed pages back to the system, where the C library keeps them.
-
-    glibc keeps up to 64 MiB per thread that has ever allocated, and a store that reads
-    with its own threads has many: half of the peak on 2 threads, as measured.
-    """
-    trim = getattr(_libc(), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-@functools.cache
-def _libc() -> object:
-    """Load the C library, or nothing where there is none to load."""
-    try:
-        return ctypes.CDLL(None)
-    except (OSError, TypeError):  # Windows
-        return None
 
 
 def restored(data: NDArray[np.uint8]) -> EncodedBytes:
