@@ -75,13 +75,17 @@ def raster(height: int, width: int) -> xr.DataArray:
 
     def block(block_info: Any = None) -> NDArray[Any]:
         place = block_info[None]
-        rows, cols = (np.arange(*span) for span in place["array-location"][1:])
+        rows, cols = (
+            (np.arange(*span) // 8).astype("uint16")
+            for span in place["array-location"][1:]
+        )
         pixels = np.empty(place["chunk-shape"], "uint16")
         flat = pixels.reshape(-1)
         for at in range(0, flat.size, POOL):
             piece = flat[at : at + POOL]
             piece[:] = pool[: piece.size]
-        pixels += (rows[:, np.newaxis] // 8 + cols // 8).astype("uint16")
+        pixels += rows[:, np.newaxis]
+        pixels += cols
         return pixels
 
     sides = [
