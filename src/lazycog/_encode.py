@@ -235,25 +235,49 @@ def _rooms(
     return Room(first, first, None), Room(total - first, largest, park_folder)
 
 
-def _stored_pixels(task: ChunkTask, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Check a chunk and give it the type and the missing value of the file."""
-    if pixels.shape != task.shape:
+def check_shape(pixels: NDArray[np.generic], shape: tuple[int, ...]) -> None:
+    """Refuse pixels of another shape than their array promised.
+
+    Raises
+    ------
+    InputError
+        The shape is another one.
+    """
+    if pixels.shape != shape:
         raise InputError(
             f"a chunk of the source has shape {pixels.shape} where its array promised "
-            f"{task.shape} (band, row, col); mend the source's chunks or meta"
+            f"{shape} (band, row, col); mend the source's chunks or meta"
         )
-    encoding = task.encoding
-    stored = np.dtype(encoding.dtype)
+
+
+def as_stored(
+    pixels: NDArray[np.generic], stored: np.dtype[np.generic]
+) -> NDArray[np.generic]:
+    """Give pixels the dtype of the file, where that changes no value.
+
+    Raises
+    ------
+    InputError
+        Dask's meta was wrong, and a silent cast would change values.
+    """
     if pixels.dtype == np.bool_:
         pixels = pixels.view(np.uint8)
-    if pixels.dtype != stored:
-        # Dask's meta may be wrong; a silent cast would change values
-        if pixels.dtype.newbyteorder("=") != stored:
-            raise InputError(
-                f"a chunk of the source has dtype {pixels.dtype} where its array "
-                f"promised {stored}; mend the source's meta or add .astype({stored})"
-            )
-        pixels = pixels.astype(stored)
+    if pixels.dtype == stored:
+        return pixels
+    if pixels.dtype.newbyteorder("=") != stored:
+        raise InputError(
+            f"a chunk of the source has dtype {pixels.dtype} where its array "
+            f"promised {stored}; mend the source's meta or add .astype({stored})"
+        )
+    return pixels.astype(stored)
+
+
+def _stored_pixels(task: ChunkTask, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Check a chunk and give it the type and the missing value of the file."""
+    check_shape(pixels, task.shape)
+    encoding = task.encoding
+    stored = np.dtype(encoding.dtype)
+    pixels = as_stored(pixels, stored)
     if task.stage.index:
         return np.ascontiguousarray(pixels)
     if encoding.fill_nan:

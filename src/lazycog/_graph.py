@@ -37,7 +37,7 @@ from lazycog._part_graph import (
 )
 from lazycog._plan import SUMMARY_GROUP
 from lazycog._scheduler import is_cluster, worker_threads
-from lazycog._source import dependencies
+from lazycog._source import dependencies, own_name, renamed
 from lazycog._tasks import (
     after_task,
     ahead_task,
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from lazycog._grid import Stage
     from lazycog._journal import Journal
     from lazycog._plan import CogPlan
-    from lazycog._tasks import Slices
+    from lazycog._tasks import Shape, Slices
     from lazycog.sinks._protocol import PartSink
     from lazycog.sinks.local import LocalSink
 
@@ -116,6 +116,7 @@ class GraphBuilder:
         self.lock = lock
         self.token = token
         self._names: dict[str, str] = {}
+        self._shapes: dict[Shape, Shape] = {}
         self.tasks: dict[Any, Task] = {}
         self.ends: list[Key] = []
         self.placements: list[Key] = []
@@ -197,11 +198,17 @@ class GraphBuilder:
                 cut_task,
                 TaskRef(grid.names(block)),
                 tuple(inside.values()),
+                self._shape(grid, block),
                 List(*self.gate(stage, *self.first_use[block])),
             )
             for number, part in enumerate(inside):
                 found[block, part] = (key, number)
         return found
+
+    def _shape(self, grid: Grid, block: tuple[int, int, int]) -> Shape:
+        """Give the shape of a block; tasks share those that are equal."""
+        shape = grid.shape(block)
+        return self._shapes.setdefault(shape, shape)
 
     def _add_encode(
         self,
@@ -213,25 +220,26 @@ class GraphBuilder:
     ) -> None:
         stage = task.stage
         references: list[TaskRef] = []
-        assembly: list[tuple[Slices, int | Slices]] = []
+        assembly: list[tuple[Slices, int | Slices, Shape | None]] = []
         for number, piece in enumerate(pieces):
             cut = thin.get((piece.block, _hashable(piece.inside)))
             if cut is not None:
                 references.append(TaskRef(cut[0]))
-                assembly.append((piece.target, cut[1]))
+                assembly.append((piece.target, cut[1], None))
                 continue
             name, inside = grid.names(piece.block), piece.inside
-            block_volume = math.prod(grid.shape(piece.block))
-            if not stage.index and piece.volume * MOSTLY < block_volume:
+            shape = None if stage.index else self._shape(grid, piece.block)
+            if shape and piece.volume * MOSTLY < math.prod(shape):
                 name = self.add(
                     self.key(f"part{stage.index}", *index, number),
                     part_task,
                     TaskRef(name),
                     inside,
+                    shape,
                 )
-                inside = (slice(None), slice(None), slice(None))
+                inside, shape = (slice(None), slice(None), slice(None)), None
             references.append(TaskRef(name))
-            assembly.append((piece.target, inside))
+            assembly.append((piece.target, inside, shape))
         whole = len(pieces) == 1 and pieces[0].volume == math.prod(
             grid.shape(pieces[0].block)
         )
@@ -401,6 +409,7 @@ def build(
     token: str,
     lock: AbstractContextManager[object] | None,
     is_alone: bool,
+    family: str | None,
 ) -> Delayed:
     """Build the graph of a whole write.
 
@@ -421,6 +430,9 @@ def build(
     is_alone : bool
         Whether no other write can be computed together with this one, and read the
         same source.
+    family : str or None
+        Makes the source's keys those of this write and of others of the same family;
+        None where any other write may share them.
 
     Returns
     -------
@@ -453,15 +465,15 @@ def build(
         final, course.commit, plan, sink, TaskRef(start), count, *references
     )
     source = dict(array.__dask_graph__())
+    name = array.name
     if is_alone:
         _fuse_source(source, builder)
-    _gate_source(source, array.name, plan, builder)
+    if family:
+        name = _rename_source(source, name, family, builder)
+    _gate_source(source, name, plan, builder)
     graph = HighLevelGraph(
-        {
-            array.name: MaterializedLayer(source),
-            final: MaterializedLayer(builder.tasks),
-        },
-        {array.name: set(), final: {array.name}},
+        {name: MaterializedLayer(source), final: MaterializedLayer(builder.tasks)},
+        {name: set(), final: {name}},
     )
     return Delayed(final, graph, layer=final)
 
@@ -488,6 +500,21 @@ def _fuse_source(source: dict[Any, Any], builder: GraphBuilder) -> None:
                     fused.append(source.pop(each))
         if len(fused) > 1:
             builder.tasks[key] = Task.fuse(*fused, key=key)
+
+
+def _rename_source(
+    source: dict[Any, Any], name: str, family: str, builder: GraphBuilder
+) -> str:
+    """Make the source's keys those of a family of writes; give the array's new name."""
+    keys = renamed(source, family)
+    if not keys:
+        return name
+    for old, new in keys.items():
+        source[new] = source.pop(old).substitute(keys, key=new)
+    for key, task in builder.tasks.items():
+        if not keys.keys().isdisjoint(task.dependencies):
+            builder.tasks[key] = task.substitute(keys)
+    return own_name(name, family)
 
 
 def _gate_source(

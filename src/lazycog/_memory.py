@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BASE_BYTES = 350 * 2**20
 """A process with NumPy, Dask, GDAL, Numba and imagecodecs loaded, as measured."""
+GRAPH_BYTES = 4096
+"""Of a task: in the graph, and what Dask's scheduler keeps about it, as measured."""
 
 
 def task_bytes(plan: CogPlan) -> int:
@@ -52,7 +54,9 @@ def peak_bytes(plan: CogPlan, threads: int) -> int:
         held = int(1.4 * rows * plan.chunk_bytes) + _waiting_bytes(plan)
         held = min(HELD_BYTES, held)
     waiting = _regroup_bytes(plan) + plan.reprojected_bytes
-    return BASE_BYTES + threads * plan.task_bytes + held + waiting
+    # the source has a task per chunk, at least
+    graph = GRAPH_BYTES * (plan.tasks + plan.stages[0].chunk_count)
+    return BASE_BYTES + graph + threads * plan.task_bytes + held + waiting
 
 
 def _groups_at_once(plan: CogPlan) -> int:

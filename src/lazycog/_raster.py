@@ -72,6 +72,12 @@ def as_raster(
             f"to_cog takes a DataArray or Dataset, not {type(raster).__name__}; "
             "wrap arrays: xarray.DataArray(array, dims=('y', 'x'))"
         )
+    if any(map(math.isnan, found.pixels.shape)):
+        raise InputError(
+            f"the raster's size is not known: shape {found.pixels.shape} (band, row, "
+            "col), since Dask does not know its chunks; call .compute_chunk_sizes() on "
+            "the Dask array, or use .where() in place of a selection by a mask"
+        )
     if not all(found.pixels.shape):
         raise InputError(
             f"the raster is empty: shape {found.pixels.shape} (band, row, col); look "

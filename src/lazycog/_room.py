@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import threading
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -97,8 +98,8 @@ class Room:
 class _Memory:
     """Memory of rooms, used again: fresh pages cost more than writing to them.
 
-    No more is kept free than is in use, since all rooms of a row of chunks come back
-    together; the rest goes back to the system, and in the end all of it.
+    No more pieces are kept free than are in use, since all rooms of a row of chunks
+    come back together; the rest goes back to the system, and in the end all of it.
     """
 
     def __init__(self) -> None:
@@ -136,7 +137,8 @@ def _return_unused(memory: mmap.mmap, used: int) -> None:
     """Give the pages behind the used bytes back, also those of a huge page."""
     start = -(-used // mmap.PAGESIZE) * mmap.PAGESIZE
     if hasattr(mmap, "MADV_DONTNEED") and start < len(memory):
-        memory.madvise(mmap.MADV_DONTNEED, start)
+        with suppress(OSError):  # the process has locked its memory
+            memory.madvise(mmap.MADV_DONTNEED, start)
 
 
 def _mapped(size: int) -> mmap.mmap:
@@ -148,5 +150,6 @@ def _mapped(size: int) -> mmap.mmap:
     own = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)
     memory = mmap.mmap(-1, size, **({"flags": own} if own else {}))
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
+        with suppress(OSError):  # the kernel is built without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
     return memory

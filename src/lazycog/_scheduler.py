@@ -10,6 +10,8 @@ import dask.base
 import dask.config
 import dask.system
 
+from lazycog.errors import OptionError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -54,7 +56,15 @@ def _client() -> Client | None:
         return None
     from dask.base import get_scheduler  # noqa: PLC0415
 
-    client = getattr(get_scheduler(), "__self__", None)
+    try:
+        compute = get_scheduler()
+    except RuntimeError as error:  # of an asynchronous client
+        raise OptionError(
+            f"{error}: to_cog cannot ask it for its workers; use a Client without "
+            "asynchronous=True, or choose threads with "
+            "dask.config.set(scheduler='threads')"
+        ) from error
+    client = getattr(compute, "__self__", None)
     return client if hasattr(client, "scheduler_info") else None
 
 

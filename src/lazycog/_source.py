@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import dask.array
 import dask.base
-from dask._task_spec import GraphNode, Task, convert_legacy_graph
+from dask._task_spec import (
+    Alias,
+    DataNode,
+    GraphNode,
+    List,
+    Task,
+    TaskRef,
+    convert_legacy_graph,
+)
 from dask.array.optimization import optimize
 from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lazycog._plan import CogPlan
 
@@ -60,8 +68,25 @@ def _futures(
     """
     needed = set(keys).union(*map(dependencies, optimised.values()))
     lost = needed.difference(optimised)
-    whole = graph.to_dict() if lost else {}
-    return {key: whole[key] for key in lost if key in whole}
+    if not lost:
+        return {}
+    held = {each.key: each for each in _held(list(graph.to_dict().values()))}
+    return {key: held[key] for key in lost if key in held}
+
+
+def _held(value: object) -> Iterator[TaskRef]:
+    """Find futures in tasks of every kind; what merely refers to a task is none."""
+    if isinstance(value, TaskRef):
+        if type(value) is not TaskRef:
+            yield value
+        return
+    if isinstance(value, Task):
+        value = [*value.args, *value.kwargs.values()]
+    elif isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple, set)):
+        for each in value:
+            yield from _held(each)
 
 
 def _needed(graph: Mapping[Any, Any], keys: Sequence[Any]) -> dict[Any, Any]:
@@ -74,6 +99,36 @@ def _needed(graph: Mapping[Any, Any], keys: Sequence[Any]) -> dict[Any, Any]:
             needed[key] = graph[key]
             waiting.extend(dependencies(graph[key]))
     return needed
+
+
+def renamed(source: Mapping[Any, Any], token: str) -> dict[Any, Any]:
+    """Give tasks that are about to change keys that no other graph has: old to new.
+
+    A cluster takes tasks of the same key for the same task: one that waits for a write
+    would fail with it, in every other write of the same array.
+
+    Nothing is renamed where a task is of a kind of its own, as those of a rechunk
+    between workers: the scheduler knows them by their keys.
+    """
+    nodes = {
+        key: node
+        for key, node in source.items()
+        if isinstance(node, GraphNode) and not isinstance(node, DataNode)
+    }
+    if not {type(node) for node in nodes.values()} <= {Task, Alias, List}:
+        return {}
+    return {key: _renamed(key, token) for key in nodes}
+
+
+def _renamed(key: Any, token: str) -> Any:  # noqa: ANN401 - any key
+    if isinstance(key, tuple) and isinstance(key[0], str):
+        return (own_name(key[0], token), *key[1:])
+    return own_name(key, token) if isinstance(key, str) else (token, key)
+
+
+def own_name(name: str, token: str) -> str:
+    """Name an array whose tasks are :func:`renamed`."""
+    return f"{name}-{token}"
 
 
 def dependencies(task: object) -> frozenset[Any]:

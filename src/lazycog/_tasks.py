@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazycog._encode import ChunkTask, EncodedChunk, Summary, encode_chunk
+from lazycog._encode import (
+    ChunkTask,
+    EncodedChunk,
+    Summary,
+    as_stored,
+    check_shape,
+    encode_chunk,
+)
 from lazycog._layout import (
     RowPlacement,
     RowSummary,
@@ -19,7 +26,7 @@ from lazycog._layout import (
     run_positions,
 )
 from lazycog._watch import announce
-from lazycog.errors import SourceChangedError
+from lazycog.errors import InputError, SourceChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,42 +46,57 @@ def list_task(*results: object) -> list[object]:
     return list(results)
 
 
-def pixels_of(block: object) -> NDArray[np.generic]:
+Shape = tuple[int, int, int]
+
+
+def pixels_of(block: object, shape: Shape | None) -> NDArray[np.generic]:
     """Give the pixels of a block: a source chunk or a summary with handed-up pixels.
+
+    Parameters
+    ----------
+    block : Summary or array_like
+        The block.
+    shape : tuple of int, optional
+        What the source promised (band, row, col), unless that is checked elsewhere:
+        a part of a smaller block would be spread over its place.
 
     Raises
     ------
-    TypeError
-        A chunk of the source is masked.
+    InputError
+        A chunk of the source is masked, or has another shape.
     """
     if isinstance(block, Summary) and block.pixels is not None:
         return block.pixels.read()
     if isinstance(block, np.ma.MaskedArray):
-        raise TypeError(
+        raise InputError(
             "a chunk of the source is a numpy.ma.MaskedArray; fill it first, for "
             "example dask.array.ma.filled(array, nodata)"
         )
-    return np.asarray(block)
+    pixels = np.asarray(block)
+    if shape is not None:
+        check_shape(pixels, shape)
+    return pixels
 
 
 def cut_task(
     block: object,
     parts: tuple[Slices, ...],
+    shape: Shape,
     _gate: object,
 ) -> tuple[NDArray[np.generic], ...]:
     """Copy thin parts of a block, so that the block can be freed."""
-    pixels = pixels_of(block)
+    pixels = pixels_of(block, shape)
     return tuple(pixels[part].copy() for part in parts)
 
 
-def part_task(block: object, part: Slices) -> NDArray[np.generic]:
+def part_task(block: object, part: Slices, shape: Shape) -> NDArray[np.generic]:
     """Give a large part of a block."""
-    return pixels_of(block)[part]
+    return pixels_of(block, shape)[part]
 
 
-Assembly = tuple[tuple[Slices, int | Slices], ...]
-"""Per piece: where it goes in the chunk, and which of several cut parts it is or which
-part of its block."""
+Assembly = tuple[tuple[Slices, int | Slices, Shape | None], ...]
+"""Per piece: where it goes in the chunk, which of several cut parts it is or which part
+of its block, and the shape that the block must have."""
 
 
 def encode_task(
@@ -98,18 +120,15 @@ def _assembled(
 ) -> NDArray[np.generic]:
     """Give the pixels of a chunk with its halo."""
     if assembly is None:
-        return pixels_of(pieces[0])
-    canvas = None
-    for (target, inside), piece in zip(assembly, pieces, strict=True):
+        return pixels_of(pieces[0], None)
+    stored = np.dtype(task.encoding.dtype)
+    canvas = np.empty(task.shape, dtype=stored)
+    for (target, inside, shape), piece in zip(assembly, pieces, strict=True):
         if isinstance(inside, int):
-            pixels = pixels_of(piece[inside])
+            pixels = pixels_of(piece[inside], shape)
         else:
-            pixels = pixels_of(piece)[inside]
-        if canvas is None:
-            canvas = np.empty(task.shape, dtype=pixels.dtype)
-        canvas[target] = pixels
-    if canvas is None:
-        canvas = np.empty(task.shape, dtype=task.encoding.dtype)
+            pixels = pixels_of(piece, shape)[inside]
+        canvas[target] = as_stored(pixels, stored)
     return canvas
 
 

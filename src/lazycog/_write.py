@@ -39,6 +39,7 @@ from lazycog.errors import (
     SourceChangedError,
 )
 from lazycog.sinks._protocol import PartSink, ResumableSink
+from lazycog.sinks.fsspec_stream import StreamSink
 from lazycog.sinks.local import RESUME_TOKEN, LocalSink, Placed
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def write(
         token=token,
         lock=_scheduler.make_lock(options.lock, token),
         is_alone=compute,
+        family=token if compute else None,
     )
     if not compute:
         return build(sink, _graph.Course(begin, commit))
@@ -228,11 +230,12 @@ def begin(
 ) -> Started:
     """Make room at the destination: the first task of a lazy write."""
     sink.check_absent()
-    if isinstance(sink, PartSink):
-        return Started(time.time(), sink.begin())
-    sink.begin(sections)
-    sink.refuse_blind(_scheduler.workers_without(sink.is_seen))
-    return Started(time.time())
+    upload = sink.begin() if isinstance(sink, PartSink) else ""
+    if isinstance(sink, LocalSink):
+        sink.begin(sections)
+    if isinstance(sink, LocalSink | StreamSink):
+        sink.refuse_blind(_scheduler.workers_without(sink.is_seen))
+    return Started(time.time(), upload)
 
 
 def abort_lazy(lazy: object) -> None:

@@ -76,11 +76,11 @@ def write_many(
         for raster, path in zip(rasters, paths, strict=True)
     ]
     if not compute:
-        return _lazy(jobs, options, [begin] * len(jobs))
+        return _lazy(jobs, options, [begin] * len(jobs), family=None)
     started: list[Started] = []
     try:
         started += [begin(job.sink, job.plan.sections) for job in jobs]
-        lazy = _lazy(jobs, options, started)
+        lazy = _lazy(jobs, options, started, family=jobs[0].token)
         tiles = sum(job.plan.total_tiles for job in jobs)
         with ExitStack() as stack:
             on_chunk = stack.enter_context(_progress.shown(tiles, options.progress))
@@ -97,7 +97,13 @@ def write_many(
         raise
 
 
-def _lazy(jobs: Sequence[Job], options: CogOptions, begins: Sequence[Any]) -> Delayed:
+def _lazy(
+    jobs: Sequence[Job],
+    options: CogOptions,
+    begins: Sequence[Any],
+    *,
+    family: str | None,
+) -> Delayed:
     """Build the graph of all files."""
     arrays = _source.optimised(
         [_source.as_lazy(job.raster.pixels, job.plan) for job in jobs]
@@ -120,6 +126,7 @@ def _lazy(jobs: Sequence[Job], options: CogOptions, begins: Sequence[Any]) -> De
                 token=job.token,
                 lock=_scheduler.make_lock(options.lock, job.token),
                 is_alone=False,
+                family=family,
             )
         )
     return _graph.join(lazies)

@@ -9,12 +9,14 @@ import threading
 from pathlib import Path
 
 import dask.array as da
+import fsspec
 import numpy as np
 import pytest
 import rasterio
 import rioxarray
 
 import lazycog
+from lazycog.errors import SinkError
 from oracles import gdal_levels, raster, write
 
 
@@ -122,6 +124,27 @@ def test_the_umask_is_respected(folder, umask, overwrite):
 
     mode = stat.S_IMODE((folder / "cog.tif").stat().st_mode)
     assert mode == 0o666 & ~umask
+
+
+def test_a_file_that_is_replaced_keeps_its_permissions(folder):
+    """A private file stays private, as if it had been written over."""
+    write(plain(1), folder / "cog.tif")
+    (folder / "cog.tif").chmod(0o640)
+
+    write(plain(2), folder / "cog.tif", overwrite=True)
+
+    assert stat.S_IMODE((folder / "cog.tif").stat().st_mode) == 0o640
+
+
+@pytest.mark.distributed
+def test_a_store_that_workers_do_not_share(cluster):
+    """Each process has a memory:// of its own: no pixel is computed, nothing left."""
+    store = fsspec.filesystem("memory")
+
+    with cluster.as_current(), pytest.raises(SinkError, match="do not share memory"):
+        lazycog.to_cog(plain(1), "memory://not-shared/cog.tif", progress=False)
+
+    assert not store.find("/not-shared")
 
 
 def test_a_hard_link_keeps_the_old_file(folder):

@@ -6,6 +6,7 @@ changes, and no hidden folder stays behind.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import itertools
 import os
@@ -21,11 +22,14 @@ import dask.array as da
 import imagecodecs
 import numpy as np
 import pytest
+import xarray as xr
 
 import lazycog
 from lazycog.errors import (
     CogError,
     DestinationExistsError,
+    InputError,
+    OptionError,
     SinkError,
     SourceChangedError,
     TileEncodeError,
@@ -204,8 +208,71 @@ def test_a_chunk_that_is_not_what_its_array_promised(path, unharmed, name):
     """A silent cast or crop would change values."""
     pixels, message = BAD_CHUNKS[name]
 
-    with pytest.raises((ValueError, TypeError), match=message):
+    with pytest.raises(InputError, match=message):
         lazycog.to_cog(scene(lambda _: pixels), path, **OPTIONS)
+
+    unharmed()
+
+
+BAD_PIECES = {
+    "one pixel": (lambda block: block[:1, :1], "has shape"),
+    "one row": (lambda block: block[:1], "has shape"),
+    "a row too many": (lambda block: np.vstack([block, block[:1]]), "has shape"),
+    "a row too few": (lambda block: block[:-1], "has shape"),
+    "larger integers": (lambda block: block.astype("int32") + 2**16, "dtype int32"),
+    "fractions": (lambda block: block.astype("float32") + 0.5, "dtype float32"),
+    "masked": (lambda block: np.ma.masked_equal(block, 0), "MaskedArray"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_PIECES)
+@pytest.mark.parametrize("place", [(0, 0), (1, 2)], ids=["first", "later"])
+@pytest.mark.parametrize("chunk", [256, 300, (1000, 24)], ids=str)
+def test_one_chunk_among_good_ones(path, unharmed, name, place, chunk):
+    """Where chunks of the plan are put together, it is not spread, cropped or cast."""
+    spoil, message = BAD_PIECES[name]
+
+    def block(pixels, block_info=None):
+        here = tuple(block_info[0]["chunk-location"]) == tuple(
+            min(index, count - 1)
+            for index, count in zip(place, block_info[0]["num-chunks"], strict=True)
+        )
+        return spoil(pixels) if here else pixels
+
+    good = da.from_array(noise((SIZE, SIZE)), chunks=(chunk, 300))
+    meta = np.empty((0, 0), "uint16")
+    pixels = da.map_blocks(block, good, dtype="uint16", meta=meta)
+
+    with pytest.raises(InputError, match=message):
+        lazycog.to_cog(raster(pixels, nodata=0), path, **OPTIONS)
+
+    unharmed()
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("compute", [True, False])
+def test_an_asynchronous_client(path, unharmed, compute):
+    """It cannot be asked for its workers."""
+    distributed = pytest.importorskip("distributed")
+
+    async def attempt():
+        async with distributed.Client(
+            processes=False, asynchronous=True, dashboard_address=None
+        ):
+            lazycog.to_cog(scene(), path, compute=compute, **OPTIONS)
+
+    with pytest.raises(OptionError, match="use a Client without asynchronous=True"):
+        asyncio.run(attempt())
+
+    unharmed()
+
+
+def test_a_size_that_dask_does_not_know(path, unharmed):
+    pixels = da.from_array(noise((SIZE, SIZE)), chunks=CHUNK)
+    unknown = pixels[pixels[:, 0] > 9]
+
+    with pytest.raises(InputError, match=r"size is not known.*compute_chunk_sizes"):
+        lazycog.to_cog(xr.DataArray(unknown, dims=("y", "x")), path, **OPTIONS)
 
     unharmed()
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from dask.callbacks import Callback
+from dask.highlevelgraph import HighLevelGraph
 
 import lazycog
 from oracles import gdal_levels, raster
@@ -176,6 +177,51 @@ def test_pixels_that_a_future_holds(tmp_path, cluster):
         lazycog.to_cog(raster(lazy), tmp_path / "a.tif", **OPTIONS)
 
     np.testing.assert_array_equal(gdal_levels(tmp_path / "a.tif")[0][0], pixels[::-1])
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("kind", ["alone", "in a task"])
+def test_a_lazy_write_holds_its_futures(tmp_path, cluster, kind):
+    """Whoever made them may let go of them, also where a key is not the future's."""
+    pixels = np.arange(300 * 400, dtype="uint16").reshape(300, 400)
+
+    with cluster.as_current():
+        future = cluster.submit(np.flipud, pixels, pure=False)
+        task = future if kind == "alone" else (np.flipud, future)
+        graph = HighLevelGraph.from_collections(kind, {(kind, 0, 0): task}, ())
+        lazy = da.Array(graph, kind, ((300,), (400,)), "uint16")
+        later = lazycog.to_cog(
+            raster(lazy), tmp_path / "a.tif", compute=False, **OPTIONS
+        )
+        del future, task, graph, lazy
+        later.compute()
+
+    expected = pixels[::-1] if kind == "alone" else pixels
+    np.testing.assert_array_equal(gdal_levels(tmp_path / "a.tif")[0][0], expected)
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("chunks", ["plan-sized", "1000x700"])
+def test_a_write_that_failed_is_no_matter_to_the_next(
+    tmp_path, source, cluster, chunks
+):
+    """Of the same array, while the failed one is still held by the cluster."""
+    made = source(SIZES["odd"], CHUNKINGS[chunks])
+    scene = raster(made.lazy // 2)
+    there = tmp_path / "there.tif"
+
+    with cluster.as_current():
+        later = lazycog.to_cog(scene, there, compute=False, overwrite=False, **OPTIONS)
+        there.touch()
+        failed = cluster.compute(later)
+        with pytest.raises(lazycog.DestinationExistsError):
+            failed.result()
+        lazycog.to_cog(scene, tmp_path / "cog.tif", **OPTIONS)
+        lazycog.to_cogs(
+            scene.to_dataset("band"), tmp_path / "{variable}.tif", **OPTIONS
+        )
+
+    np.testing.assert_array_equal(gdal_levels(tmp_path / "cog.tif")[0], scene.values)
 
 
 def _average(base):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import mmap
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -189,3 +191,36 @@ def test_the_account_is_right_after_any_chunks(tmp_path_factory, sizes):
     gc.collect()
     assert ledger.held_bytes == before
     assert not list(folder.iterdir())
+
+
+LOCKED = """
+import ctypes
+import sys
+
+import numpy as np
+
+from lazycog._room import Room
+
+MCL_FUTURE, MCL_ONFAULT = 2, 4
+lock = getattr(ctypes.CDLL(None), "mlockall", None)
+if lock is None or lock(MCL_FUTURE | MCL_ONFAULT):
+    sys.exit("this process may not lock its memory")
+with Room(2**22, 2**20, None) as room:
+    room.free[:5] = np.frombuffer(b"tiles", np.uint8)
+    room.take(5)
+    room.end_run()
+    kept = room.finish()
+print(bytes(kept.read(0, 5)).decode(), len(kept))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
+def test_memory_that_the_process_has_locked():
+    """The kernel refuses to take pages back, which is no matter."""
+    run = subprocess.run(
+        [sys.executable, "-c", LOCKED], check=False, capture_output=True, text=True
+    )
+    if "may not lock" in run.stderr:
+        pytest.skip(run.stderr.strip())
+
+    assert run.stdout == "tiles 5\n", run.stderr

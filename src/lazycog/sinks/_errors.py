@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lazycog.errors import CogError, SinkError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 BUILT_IN = (
     OSError,  # with timeouts, fsspec's too
@@ -35,6 +35,24 @@ CLIENTS = {
 }
 """Module -> the classes from which its other errors come, where those are not built in.
 """
+
+
+NAMED_WORKERS = 3
+"""An error names as many of them, and counts the others."""
+
+
+def listed(workers: Sequence[str]) -> str:
+    """List workers in an error.
+
+    Examples
+    --------
+    >>> listed(["a", "b"]), listed(["a", "b", "c", "d"])
+    ('a, b', 'a, b, c and 1 more')
+    """
+    more = len(workers) - NAMED_WORKERS
+    return ", ".join(workers[:NAMED_WORKERS]) + (
+        f" and {more} more" if more > 0 else ""
+    )
 
 
 def client_errors() -> tuple[type[Exception], ...]:

@@ -17,7 +17,7 @@ import fsspec
 
 from lazycog._parts import PartLimits
 from lazycog.errors import MissingExtraError, OptionError, SinkError
-from lazycog.sinks._errors import client_errors
+from lazycog.sinks._errors import client_errors, listed
 from lazycog.sinks._protocol import CONTENT_TYPE, Receipt
 from lazycog.sinks._retry import retried
 from lazycog.sinks._store import StoreSink
@@ -126,6 +126,33 @@ class StreamSink(StoreSink):
             self._call("makedirs", self._spool, exist_ok=True)
             self._call("pipe_file", f"{self._spool}/{BEGUN}", b"1")
         return self.token
+
+    def is_seen(self) -> bool:
+        """Whether this process sees the spool that `begin` made."""
+        return bool(self._call("exists", f"{self._spool}/{BEGUN}"))
+
+    def refuse_blind(self, workers: Sequence[str]) -> None:
+        """Refuse to start where some workers would write into a store of their own.
+
+        Parameters
+        ----------
+        workers : sequence of str
+            Names of those that do not see the spool.
+
+        Raises
+        ------
+        SinkError
+            There is one; the spool is removed.
+        """
+        if workers:
+            self.abort()
+            raise SinkError(
+                errno.ENOENT,
+                f"these workers do not share {self.protocol}://: {listed(workers)}. "
+                "Write to a store that all of them reach, or on the threads of this "
+                "process; no pixel was computed",
+                self.path,
+            )
 
     def put(self, upload: str, number: int, data: Sequence[Buffer]) -> Receipt:
         """Write one part; the same call again replaces it.

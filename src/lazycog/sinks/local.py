@@ -11,7 +11,8 @@ import errno
 import itertools
 import os
 import shutil
-from contextlib import contextmanager
+import stat
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 from lazycog._file_range import FileRange
 from lazycog.errors import DestinationExistsError, SinkError
 from lazycog.sinks import _file_calls
+from lazycog.sinks._errors import listed
 from lazycog.sinks._state import FolderState
 
 if TYPE_CHECKING:
@@ -33,8 +35,6 @@ NAME_START = 48
 not exceed the 255 bytes of a file name."""
 RESUME_TOKEN = "resume"  # noqa: S105 - part of a folder's name
 """Names the temporary folder of a write that can go on."""
-NAMED_WORKERS = 3
-"""Workers that an error names."""
 ABORT_ATTEMPTS = 20
 """A task that still runs may park tiles while the folder is emptied; each task at most
 once, since a folder that is gone takes no file."""
@@ -182,14 +182,12 @@ class LocalSink:
             There is one.
         """
         if workers:
-            listed = ", ".join(workers[:NAMED_WORKERS])
-            more = len(workers) - NAMED_WORKERS
             raise SinkError(
                 errno.ENOENT,
-                f"these workers do not see the destination's folder: {listed}"
-                f"{f' and {more} more' if more > 0 else ''}. Write to a folder that is "
-                "mounted on all of them, or to an object store (s3://...), to which "
-                "each worker uploads by itself; no pixel was computed",
+                "these workers do not see the destination's folder: "
+                f"{listed(workers)}. Write to a folder that is mounted on all of them, "
+                "or to an object store (s3://...), to which each worker uploads by "
+                "itself; no pixel was computed",
                 str(self.folder.parent),
             )
 
@@ -330,6 +328,9 @@ class LocalSink:
     def _publish(self, result: Path) -> None:
         """Give the finished file its name, at once or not at all."""
         if self.overwrite:
+            with suppress(FileNotFoundError):
+                # as if the old file had been written over
+                result.chmod(stat.S_IMODE(Path(self.path).stat().st_mode))
             os.replace(result, self.path)  # noqa: PTH105 - the pair of os.link
         else:
             try:
