@@ -55,7 +55,7 @@ def peak_bytes(plan: CogPlan, threads: int) -> int:
         held = min(HELD_BYTES, held)
     waiting = _regroup_bytes(plan) + plan.reprojected_bytes
     # the source has a task per chunk, at least
-    graph = GRAPH_BYTES * (plan.tasks + plan.stages[0].chunk_count)
+    graph = GRAPH_BYTES * (plan.task_count + plan.stages[0].chunk_count)
     return BASE_BYTES + graph + threads * plan.task_bytes + held + waiting
 
 
