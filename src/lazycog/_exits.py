@@ -128,7 +128,14 @@ def _message(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         text = f"{error.filename}: {error.strerror}"  # no error numbers
     notes = getattr(error, "__notes__", [])
-    return "; ".join([text or type(error).__name__, *notes])
+    causes = [] if isinstance(error, CogError) else _causes(error)  # ours say it all
+    return "; ".join([text or type(error).__name__, *causes, *notes])
+
+
+def _causes(error: BaseException) -> list[str]:
+    """Say what an error came from: rasterio's speak of a "previous exception"."""
+    cause = error.__cause__
+    return [] if cause is None else [str(cause), *_causes(cause)]
 
 
 def _exit_code(error: BaseException) -> int:

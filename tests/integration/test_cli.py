@@ -468,6 +468,19 @@ def test_failed_job_has_its_exit_code_and_one_line(
     assert not target.exists()
 
 
+def test_a_source_that_ends_too_early_is_named(source, target):
+    """GDAL's own words, of which rasterio's error tells only that there are some."""
+    whole = source.read_bytes()
+    source.write_bytes(whole[: len(whole) // 2])
+
+    outcome = call("convert", source, target)
+
+    assert outcome.exit_code == 1
+    assert f"{source.name}, band 1: IReadBlock failed" in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+    assert not target.exists()
+
+
 @pytest.mark.parametrize("position", ["before", "after"])
 def test_traceback_is_shown_on_demand(position):
     arguments = ["plan", "none.tif"]
