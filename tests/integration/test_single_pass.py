@@ -180,6 +180,20 @@ def test_pixels_that_a_future_holds(tmp_path, cluster):
 
 
 @pytest.mark.distributed
+def test_a_rechunk_between_workers(tmp_path, source, cluster):
+    """Dask's scheduler knows its tasks by their keys, which must stay."""
+    made = source(SIZES["odd"], (1, -1, 300))
+    path = tmp_path / "cog.tif"
+
+    with cluster.as_current(), dask.config.set({"array.rechunk.method": "p2p"}):
+        again = made.lazy.rechunk((2, 500, 500)) // 2
+        lazycog.to_cog(raster(again), path, **OPTIONS)
+
+    made.assert_computed_once()
+    np.testing.assert_array_equal(gdal_levels(path)[0], made.lazy.compute() // 2)
+
+
+@pytest.mark.distributed
 @pytest.mark.parametrize("kind", ["alone", "in a task"])
 def test_a_lazy_write_holds_its_futures(tmp_path, cluster, kind):
     """Whoever made them may let go of them, also where a key is not the future's."""
