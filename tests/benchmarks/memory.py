@@ -53,15 +53,18 @@ class Peak:
 def dimensions(shape: str, raw: int) -> tuple[int, int]:
     """Give height and width of a raster of a shape and about so many raw bytes.
 
+    Long sides are odd, so that each chunk needs pixels of its neighbours, which takes
+    most memory: sizes that halve without a rest would differ in that, too.
+
     Examples
     --------
-    >>> dimensions("tall", 2 * 10**9), dimensions("square", 2 * 10**9)
-    ((61035, 4096), (15811, 15811))
+    >>> dimensions("tall", 8 * 10**9), dimensions("square", 8 * 10**9)
+    ((244141, 4096), (31623, 31623))
     """
     pixels = raw // (BANDS * ITEMSIZE)
     if shape == "square":
-        return math.isqrt(pixels), math.isqrt(pixels)
-    length = max(1, pixels // NARROW)
+        return math.isqrt(pixels) | 1, math.isqrt(pixels) | 1
+    length = pixels // NARROW | 1
     return (length, NARROW) if shape == "tall" else (NARROW, length)
 
 
