@@ -431,8 +431,8 @@ def build(
         Whether no other write can be computed together with this one, and read the
         same source.
     family : str or None
-        Makes the source's keys those of this write and of others of the same family;
-        None where any other write may share them.
+        Makes the source's keys on a cluster those of this write and of others of the
+        same family; None where any other write may share them.
 
     Returns
     -------
@@ -468,7 +468,7 @@ def build(
     name = array.name
     if is_alone:
         _fuse_source(source, builder)
-    if family:
+    if family and is_cluster():  # elsewhere graphs do not meet
         name = _rename_source(source, name, family, builder)
     _gate_source(source, name, plan, builder)
     graph = HighLevelGraph(
