@@ -134,8 +134,10 @@ def _message(error: BaseException) -> str:
 
 def _causes(error: BaseException) -> list[str]:
     """Say what an error came from: rasterio's speak of a "previous exception"."""
-    cause = error.__cause__
-    return [] if cause is None else [str(cause), *_causes(cause)]
+    found = [error]
+    while (cause := found[-1].__cause__) is not None and cause not in found:
+        found.append(cause)
+    return [str(each) for each in found[1:]]
 
 
 def _exit_code(error: BaseException) -> int:

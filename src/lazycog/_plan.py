@@ -211,7 +211,7 @@ class CogPlan:
         Returns
         -------
         int
-            Bytes, the interpreter and its libraries included.
+            Bytes, the interpreter, its libraries and the graph included.
         """
         return _memory.peak_bytes(self, threads)
 

@@ -444,11 +444,19 @@ def test_existing_destination_is_kept_with_no_overwrite(source, target):
     assert target.read_text() == "precious"
 
 
+def _circular():
+    """Give two errors that came from each other."""
+    first, second = RuntimeError("around"), RuntimeError("and around")
+    first.__cause__, second.__cause__ = second, first
+    return first
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
         (RuntimeError("disk on fire"), 1, "error: RuntimeError: disk on fire"),
         (lazycog.InputError("chunk of another shape"), 1, "error: chunk of another"),
+        (_circular(), 1, "error: RuntimeError: around; and around; lazycog wrote"),
         (KeyboardInterrupt(), 130, "error: interrupted"),
     ],
 )

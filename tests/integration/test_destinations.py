@@ -136,6 +136,20 @@ def test_a_file_that_is_replaced_keeps_its_permissions(folder):
     assert stat.S_IMODE((folder / "cog.tif").stat().st_mode) == 0o640
 
 
+def test_a_file_system_without_permissions(folder, monkeypatch):
+    """It refuses to set even those that all its files have."""
+
+    def refused(*_, **__):
+        raise PermissionError
+
+    write(plain(1), folder / "cog.tif")
+    monkeypatch.setattr(Path, "chmod", refused)
+
+    write(plain(2), folder / "cog.tif", overwrite=True)
+
+    assert gdal_levels(folder / "cog.tif")[0].max() == 2
+
+
 @pytest.mark.distributed
 def test_a_store_that_workers_do_not_share(cluster):
     """Each process has a memory:// of its own: no pixel is computed, nothing left."""

@@ -328,9 +328,7 @@ class LocalSink:
     def _publish(self, result: Path) -> None:
         """Give the finished file its name, at once or not at all."""
         if self.overwrite:
-            with suppress(FileNotFoundError):
-                # as if the old file had been written over
-                result.chmod(stat.S_IMODE(Path(self.path).stat().st_mode))
+            self._keep_permissions(result)
             os.replace(result, self.path)  # noqa: PTH105 - the pair of os.link
         else:
             try:
@@ -339,6 +337,14 @@ class LocalSink:
                 raise self._exists() from error
         with _file_calls.opened(Path(self.path).parent, os.O_RDONLY) as folder:
             os.fsync(folder)
+
+    def _keep_permissions(self, result: Path) -> None:
+        """Give the finished file those of the file that it replaces."""
+        with suppress(FileNotFoundError):  # it replaces none
+            old = stat.S_IMODE(Path(self.path).stat().st_mode)
+            # file systems without permissions refuse to set even the same ones
+            if old != stat.S_IMODE(result.stat().st_mode):
+                result.chmod(old)
 
 
 @contextmanager
